@@ -1,0 +1,136 @@
+//! Where messages are kept: one trait, two implementors, one contract suite that holds them together.
+//!
+//! The trait is made of primitives. Which tick a change takes, what a change does, who may do it and who is told are the
+//! domain's (see `log`), the same above both stores.
+
+use async_trait::async_trait;
+use quikapp_entities::{MessageId, Timestamp, UserId};
+
+use crate::{
+    Result,
+    messages::model::{ChannelKey, Message, ThreadSummary},
+};
+
+/// The newest state of a channel's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// The last tick taken; 0 in a channel without messages.
+    pub seq: i64,
+    /// `visible_count` as of that tick.
+    pub visible_count: i64,
+}
+
+/// What made a write stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// Another writer took the tick first.
+    Tick,
+    /// The author has sent this `client_message_id` to this channel before.
+    ClientMessageId,
+}
+
+/// How far an insert got. The messages before the conflicting one are committed, that one and all behind it are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inserted {
+    /// How many messages are committed, from the first on.
+    pub committed: usize,
+    /// Why the next one is not.
+    pub conflict: Option<Conflict>,
+}
+
+/// What became of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// Committed.
+    Done,
+    /// The stored message is not at the expected tick any more (or is gone).
+    Stale,
+    /// Another writer took the new tick first.
+    TickTaken,
+}
+
+/// Which messages of a channel a page is cut from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those with [`Message::in_timeline`].
+    Timeline,
+    /// The replies of this root.
+    Thread(MessageId),
+}
+
+/// A page of history. Tombstones are part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageQuery {
+    /// What it is cut from.
+    pub scope: Scope,
+    /// Only messages with `ts` greater than this; 0 = from the beginning.
+    pub after: i64,
+    /// Only messages with `ts` less than this; `i64::MAX` = to the end.
+    pub before: i64,
+    /// At most so many.
+    pub limit: usize,
+    /// Whether the limit keeps the newest (true) or the oldest (false) of them. The answer is in that order too: newest
+    /// first, or oldest first.
+    pub newest_first: bool,
+}
+
+/// A message store. Every method is safe to cancel: a write that was begun ends by itself and leaves a valid log. Every
+/// method fails with `Error::Unavailable { store: "message store" }` within about five seconds when the store does not
+/// answer, after which a write may or may not have happened (the caller looks).
+#[async_trait]
+pub trait MessageStore: Send + Sync + 'static {
+    /// The last tick of the channel and its counter. Read from the primary; never goes back, even after the message that
+    /// took the last tick was purged.
+    async fn head(&self, key: ChannelKey) -> Result<Head>;
+
+    /// [`MessageStore::head`] of many channels at once, in one query; channels without messages are left out.
+    async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>>;
+
+    /// Appends messages with consecutive ticks, in order, as one grouped write; stops at the first conflict. A conflict of
+    /// both kinds at once is told as [`Conflict::ClientMessageId`].
+    async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted>;
+
+    /// Writes the new state of a message if the stored one still has `seq == expected_seq`. The tick `message.seq` must
+    /// not be listed by any message of the channel.
+    async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced>;
+
+    /// Clears `thread_pending` of these replies, without a tick (it is no part of the message for its readers).
+    async fn clear_thread_pending(&self, key: ChannelKey, replies: &[MessageId]) -> Result<()>;
+
+    /// Messages by id, tombstones included, from any channels, in one query; unknown ones are left out. No order.
+    async fn get(&self, ids: &[(ChannelKey, MessageId)]) -> Result<Vec<Message>>;
+
+    /// Messages by their authors' own ids. No order.
+    async fn by_client_ids(&self, key: ChannelKey, ids: &[(UserId, String)]) -> Result<Vec<Message>>;
+
+    /// A page of history.
+    async fn page(&self, key: ChannelKey, query: PageQuery) -> Result<Vec<Message>>;
+
+    /// The messages that changed after tick `after`, by `seq`, at most `limit`; tombstones included.
+    async fn changes(&self, key: ChannelKey, after: i64, limit: usize) -> Result<Vec<Message>>;
+
+    /// For each channel its newest message that [`Message::counts`] and stands in the timeline, with `ts` greater than the
+    /// given floor; channels without one are left out. One query.
+    async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>>;
+
+    /// The summary of a thread, counted afresh from its replies.
+    async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary>;
+
+    /// Replies whose root does not carry them yet, at most 1,000, oldest first: work that a stopped node left over.
+    async fn pending_replies(&self, key: ChannelKey) -> Result<Vec<Message>>;
+
+    /// Channels that have such replies, written before `before`; at most 1,000.
+    async fn pending_channels(&self, before: Timestamp) -> Result<Vec<ChannelKey>>;
+
+    /// Removes every message of a channel.
+    async fn delete_channel(&self, key: ChannelKey) -> Result<()>;
+
+    /// Removes tombstones whose `purge_at` has come. A store that does so by itself returns 0.
+    async fn purge(&self, now: Timestamp) -> Result<u64>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// Queries and writes sent to the store since it was opened.
+    fn queries(&self) -> u64;
+}
