@@ -7,8 +7,9 @@ const json = (value) => JSON.stringify(value, null, 2);
 /** A message needs an id of the client's own. Not randomUUID: that is missing on plain-HTTP addresses other than localhost. */
 const clientMessageId = () => `graphiql-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
 
-const signIn = `# The form at the top does this, and keeps the access token for all tabs.
-# Here by hand: copy accessToken into the field "Access token".
+const signIn = `# The form at the top does this, and keeps the
+# token for all tabs. Here by hand: copy
+# accessToken into the field "Access token".
 mutation SignIn($email: String!, $password: String!) {
   signIn(email: $email, password: $password) {
     accessToken
@@ -44,8 +45,8 @@ query ViewerAndChannels {
 }
 `;
 
-const channelHistory = `# The newest 50 messages of a channel, oldest first.
-# For the page before: messages(last: 50, before: <startCursor>)
+const channelHistory = `# The newest 50 messages, oldest first. The page
+# before: messages(last: 50, before: startCursor)
 query ChannelHistory($channelId: ID!) {
   channel(id: $channelId) {
     displayName
@@ -76,11 +77,20 @@ query ChannelHistory($channelId: ID!) {
 }
 `;
 
-const sendMessage = `# clientMessageId makes a retry safe: run it twice, and the second answer
-# is the same message with deduplicated: true. Change it for a new message.
-mutation SendMessage($channelId: ID!, $clientMessageId: String!, $text: String!) {
+const sendMessage = `# clientMessageId makes a retry safe: run this
+# twice, and the second answer is the same message
+# with deduplicated: true. Change it for a new one.
+mutation SendMessage(
+  $channelId: ID!
+  $clientMessageId: String!
+  $text: String!
+) {
   sendMessage(
-    input: { channelId: $channelId, clientMessageId: $clientMessageId, text: $text }
+    input: {
+      channelId: $channelId
+      clientMessageId: $clientMessageId
+      text: $text
+    }
   ) {
     message {
       id
@@ -92,8 +102,9 @@ mutation SendMessage($channelId: ID!, $clientMessageId: String!, $text: String!)
 }
 `;
 
-const liveMessages = `# New messages of one channel, as they come. Start it, then send one from
-# another browser tab: the pane on the right shows the newest item.
+const liveMessages = `# New messages of one channel, as they come. Run
+# it, then send one from another browser tab. The
+# pane on the right shows the newest item.
 subscription LiveMessages($channelId: ID!) {
   messageAdded(channelId: $channelId) {
     id
@@ -106,8 +117,8 @@ subscription LiveMessages($channelId: ID!) {
 }
 `;
 
-const liveEvents = `# Everything durable in one channel, in order, each with a cursor.
-# To resume without a gap: channelEvents(channelId: …, after: <last cursor>)
+const liveEvents = `# Everything durable in one channel, in order. To
+# resume without a gap, add after: <last cursor>.
 subscription LiveEvents($channelId: ID!) {
   channelEvents(channelId: $channelId) {
     cursor
@@ -138,8 +149,9 @@ subscription LiveEvents($channelId: ID!) {
 }
 `;
 
-const typingAndPresence = `# Short-lived signals: no cursor, no replay. The run button asks which of
-# the operations it should run. Watch in one browser tab, act in another.
+const typingAndPresence = `# Short-lived signals: no cursor, no replay. The
+# run button asks which of these to run. Watch in
+# one browser tab, act in another.
 subscription Typing($channelId: ID!) {
   typingChanged(channelId: $channelId) {
     users {
