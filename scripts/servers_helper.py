@@ -1,14 +1,12 @@
 """What `scripts/servers` cannot say well in bash. Standard library only.
 
     apt-source          the machine's own Debian (or Ubuntu) source, in apt's deb822 format
-    ports N             N free ports
     answers NAME=PORT…  exit 0 if each of these servers answers in its own protocol
     replica-set PORT…   make the mongods on these ports one replica set and wait for its primary
 """
 
 import glob
 import os
-import random
 import re
 import socket
 import struct
@@ -105,23 +103,7 @@ def apt_source():
         print("Signed-By:", stanza["signed-by"])
 
 
-# --- ports and probes ------------------------------------------------------------------------
-
-
-def free_ports(count):
-    """Below the range that outgoing connections use, so that a stopped server's port stays free."""
-    found = []
-    for port in random.sample(range(20000, 32000), 2000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            break
-    print(*found)
+# --- probes --------------------------------------------------------------------------------------
 
 
 def connect(port):
@@ -334,8 +316,6 @@ def main():
     what, *arguments = sys.argv[1:] or ["help"]
     if what == "apt-source":
         apt_source()
-    elif what == "ports":
-        free_ports(int(arguments[0]))
     elif what == "answers":
         sys.exit(0 if answers(arguments) else 1)
     elif what == "replica-set":
