@@ -45,7 +45,8 @@ impl Chat {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone());
+        let (activity, _changed) = tokio::sync::mpsc::unbounded_channel();
+        let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
         Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
     }
 
