@@ -1,0 +1,19 @@
+//! What tests are made of: real servers, clients of them, and workspaces with people in them.
+
+mod client;
+mod names;
+mod server;
+mod socket;
+mod stores;
+mod suite;
+mod wait;
+mod world;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use names::{client_message_id, email, unique};
+pub(crate) use server::Server;
+pub(crate) use socket::{Item, Socket, Stream};
+pub(crate) use stores::Stores;
+pub(crate) use suite::{Mode, RUNTIME, Skip, Suite, both_modes, servers_only};
+pub(crate) use wait::{SOON, eventually};
+pub(crate) use world::{User, World};
