@@ -2,13 +2,21 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
+mod aftermath;
+pub mod channel_members;
+pub mod channels;
 pub mod clock;
 pub mod database;
+pub mod direct_channels;
 pub mod error;
+pub mod invitations;
 pub mod live;
 pub mod log;
 pub mod messages;
+pub mod paging;
 pub mod store;
+pub mod workspace_members;
+pub mod workspaces;
 
 use std::sync::Arc;
 
