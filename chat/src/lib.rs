@@ -2,6 +2,7 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
+mod activity;
 mod aftermath;
 pub mod channel_members;
 pub mod channels;
@@ -14,6 +15,7 @@ pub mod live;
 pub mod log;
 pub mod messages;
 pub mod paging;
+pub mod people;
 pub mod store;
 pub mod workspace_members;
 pub mod workspaces;
@@ -50,12 +52,39 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Puts the parts together.
+    /// Puts the parts together, and begins the work that goes on beside the requests. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let (activity, _changed) = tokio::sync::mpsc::unbounded_channel();
+        let (activity, changed) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
         Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
+    }
+
+    /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
+    pub async fn catch_up(&self) -> Result<()> {
+        activity::catch_up(&self.db, self.store.as_ref()).await?;
+        for key in self.store.pending_channels(self.env.now()).await? {
+            self.log.repair(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes tombstones whose time has come, where the store does not do so by itself.
+    pub async fn purge(&self) -> Result<u64> {
+        self.store.purge(self.env.now()).await
+    }
+
+    /// Whether the stores answer, by role.
+    pub async fn ping(&self) -> Vec<(&'static str, Result<()>)> {
+        let (database, messages, relay) = tokio::join!(self.db.ping(), self.store.ping(), self.hub.ping());
+        vec![("database", database), ("messages", messages), ("relay", relay)]
+    }
+
+    /// The present moment, by the domain's clock.
+    #[must_use]
+    pub fn now(&self) -> entities::Timestamp {
+        self.env.now()
     }
 
     /// Live delivery, for streams.
