@@ -2,6 +2,7 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
+pub mod accounts;
 mod aftermath;
 pub mod channel_members;
 pub mod channels;
@@ -14,7 +15,10 @@ pub mod live;
 pub mod log;
 pub mod messages;
 pub mod paging;
+mod passwords;
+pub mod sessions;
 pub mod store;
+mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
 
@@ -23,7 +27,9 @@ use std::sync::Arc;
 pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
-use crate::{clock::Environment, database::Database, live::Hub, log::Log, store::MessageStore};
+use crate::{
+    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication, store::MessageStore,
+};
 
 /// What a [`Chat`] is made of.
 pub struct Parts {
@@ -47,6 +53,7 @@ pub struct Chat {
     pub(crate) hub: Hub,
     pub(crate) log: Log,
     pub(crate) env: Environment,
+    pub(crate) auth: Arc<Authentication>,
 }
 
 impl Chat {
@@ -55,7 +62,8 @@ impl Chat {
     pub fn new(parts: Parts) -> Self {
         let (activity, _changed) = tokio::sync::mpsc::unbounded_channel();
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
-        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
+        let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
+        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
     }
 
     /// Live delivery, for streams.
