@@ -3,6 +3,7 @@
 
 pub mod access;
 mod activity;
+pub mod accounts;
 mod aftermath;
 pub mod channel_members;
 pub mod channels;
@@ -16,7 +17,10 @@ pub mod log;
 pub mod messages;
 pub mod paging;
 pub mod people;
+mod passwords;
+pub mod sessions;
 pub mod store;
+mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
 
@@ -25,7 +29,9 @@ use std::sync::Arc;
 pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
-use crate::{clock::Environment, database::Database, live::Hub, log::Log, store::MessageStore};
+use crate::{
+    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication, store::MessageStore,
+};
 
 /// What a [`Chat`] is made of.
 pub struct Parts {
@@ -49,6 +55,7 @@ pub struct Chat {
     pub(crate) hub: Hub,
     pub(crate) log: Log,
     pub(crate) env: Environment,
+    pub(crate) auth: Arc<Authentication>,
 }
 
 impl Chat {
@@ -58,7 +65,8 @@ impl Chat {
         let (activity, changed) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
-        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
+        let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
+        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
     }
 
     /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
