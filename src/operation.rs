@@ -108,9 +108,6 @@ pub fn prepare(app: &App, params: Params, caller: &Caller) -> Result<Prepared, F
     )?;
     let mut request = Request::new(params.query).variables(params.variables);
     request.set_parsed_query(checked.document);
-    if let Some(identity) = &caller.identity {
-        request = identity.attach(request);
-    }
     Ok(Prepared { request: (app.context)(request, caller), kind: checked.kind, name: checked.name })
 }
 
@@ -127,6 +124,7 @@ impl Outcome {
     #[must_use]
     pub fn new(mut response: Response, request_id: &str) -> Self {
         let is_request_error = is_request_error(&response);
+        quikapp_graphql::expand(&mut response.errors);
         complete_errors(&mut response, request_id);
         Self { response, is_request_error }
     }
