@@ -1,5 +1,7 @@
 //! The command line. `quikapp help` is the manual.
 
+#![allow(clippy::doc_markdown, reason = "these texts are printed on a terminal")]
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};

@@ -19,6 +19,7 @@ pub mod operation;
 pub mod origins;
 pub mod server;
 pub mod sessions;
+pub mod shutdown;
 pub mod ws;
 
 #[cfg(test)]

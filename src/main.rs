@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use quikapp::{cli::Cli, config::Config, logging};
+use quikapp::{
+    cli::{Cli, Command},
+    config::Config,
+    logging,
+};
 
 /// The C library's allocator costs a quarter more CPU per request.
 #[global_allocator]
@@ -12,15 +16,23 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command();
-    let ready = Config::new(cli.options).and_then(|config| logging::init(&config).map(|()| config));
-    match ready {
-        Ok(_config) => {
-            eprintln!("quikapp: {command:?} is not available");
-            ExitCode::FAILURE
-        }
+    let config = match Config::new(cli.options).and_then(|config| logging::init(&config).map(|()| config)) {
+        Ok(config) => config,
         Err(error) => {
             eprintln!("quikapp: {error}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
+        }
+    };
+    match run(&command, &config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quikapp: {error}");
+            ExitCode::FAILURE
         }
     }
+}
+
+/// Nothing can be run before there is a schema to run it on.
+fn run(command: &Command, _config: &Config) -> Result<(), String> {
+    Err(format!("{command:?} needs a schema"))
 }
