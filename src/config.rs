@@ -42,6 +42,7 @@ pub enum LogFormat {
 /// Every setting, as a flag or from the environment.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
+#[allow(clippy::doc_markdown, reason = "these texts are printed on a terminal")]
 pub struct Options {
     /// `sqlite:FILE`, or `mysql://USER:PASSWORD@HOST/DATABASE`.
     ///

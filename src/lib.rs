@@ -21,6 +21,7 @@ pub mod origins;
 pub mod serve;
 pub mod server;
 pub mod sessions;
+pub mod shutdown;
 pub mod ws;
 
 #[cfg(test)]

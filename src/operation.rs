@@ -190,18 +190,16 @@ pub fn stream(
     app.counters.operation(prepared.kind);
     let responses = AssertUnwindSafe(app.engine.stream(prepared.request)).catch_unwind();
     let mut is_first = true;
-    responses.map(move |response| match response {
-        Ok(response) => {
-            let mut outcome = Outcome::new(response, &request_id);
-            if std::mem::take(&mut is_first) {
-                outcome.is_request_error |= is_refused_source(&outcome.response);
-            }
-            outcome
-        }
-        Err(_) => {
+    responses.map(move |response| {
+        let Ok(response) = response else {
             tracing::error!(request_id, "a subscription panicked");
-            Outcome::refused(&Failure::internal(), &request_id)
+            return Outcome::refused(&Failure::internal(), &request_id);
+        };
+        let mut outcome = Outcome::new(response, &request_id);
+        if std::mem::take(&mut is_first) {
+            outcome.is_request_error |= is_refused_source(&outcome.response);
         }
+        outcome
     })
 }
 

@@ -20,7 +20,7 @@ use crate::{
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
-    server,
+    server, shutdown,
 };
 
 /// How often the sessions of open sockets are compared with the database, for changes that nobody announced.
@@ -86,29 +86,8 @@ pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     if config.settings.graphiql {
         println!("GraphiQL at   http://{address}/graphiql");
     }
-    server::serve(listener, app, stopped()).await;
+    server::serve(listener, app, shutdown::requested()).await;
     Ok(())
-}
-
-/// Ends when the process is interrupted or terminated.
-async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => {
-                tokio::select! {
-                    _ = interrupted => {}
-                    _ = terminated.recv() => {}
-                }
-            }
-            Err(_) => drop(interrupted.await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupted.await);
-    tracing::info!("stopping");
 }
 
 /// Closes sockets whose sessions end, on whatever node that was said.

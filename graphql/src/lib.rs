@@ -69,7 +69,8 @@ pub struct Subscription(
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription::default())
+    // The transports bound documents before they come here, each fragment counted once.
+    Schema::build(Query::default(), Mutation::default(), Subscription::default()).limit_recursive_depth(256)
 }
 
 /// The schema over a domain. `introspection`: whether clients may ask for it.
