@@ -15,6 +15,8 @@ pub mod log;
 pub mod messages;
 pub mod paging;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod workspace_members;
 pub mod workspaces;
 
