@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use futures_util::future::join_all;
 use quikapp_entities::{channel_members::MembershipStatus, channels::ChannelType};
 
 use super::*;
@@ -61,10 +62,8 @@ const IN_WORKSPACE: &[(&str, &str)] = &[
 async fn every_mutation_of_a_workspace_by_every_role() {
     for world in World::all().await {
         for (act, expected) in IN_WORKSPACE {
-            let mut found = String::new();
-            for column in 0..expected.len() {
-                found.push(attempt_in_workspace(&world, act, column).await);
-            }
+            let attempts = (0..expected.len()).map(|column| attempt_in_workspace(&world, act, column));
+            let found: String = join_all(attempts).await.into_iter().collect();
             assert_eq!(found, *expected, "{act}");
         }
     }
@@ -146,10 +145,9 @@ async fn every_mutation_of_a_channel_by_every_role() {
     for world in World::all().await {
         for (act, public, private) in IN_CHANNEL {
             for (kind, expected) in [(ChannelType::Public, public), (ChannelType::Private, private)] {
-                let mut found = String::new();
-                for column in 0..expected.len() {
-                    found.push(attempt_in_channel(&world, act, kind, column).await);
-                }
+                let attempts =
+                    (0..expected.len()).map(|column| attempt_in_channel(&world, act, kind, column));
+                let found: String = join_all(attempts).await.into_iter().collect();
                 assert_eq!(found, **expected, "{act} in {kind:?}");
             }
         }
