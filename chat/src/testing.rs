@@ -2,6 +2,8 @@
 //!
 //! Every test runs on `SQLite`, and on `MySQL` too where `DATABASE_URL` leads to a server on which databases may be made.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -39,8 +41,8 @@ impl Messages {
 #[async_trait]
 impl MessageStore for Messages {
     async fn head(&self, key: ChannelKey) -> Result<Head> {
-        Ok(self.of(key).last().map(|last| Head { seq: last.seq, visible_count: last.visible_count }))
-            .map(Option::unwrap_or_default)
+        let of_last = |last: &Message| Head { seq: last.seq, visible_count: last.visible_count };
+        Ok(self.of(key).last().map(of_last).unwrap_or_default())
     }
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
         let mut heads = Vec::new();
@@ -60,7 +62,7 @@ impl MessageStore for Messages {
         Ok(())
     }
     async fn get(&self, ids: &[(ChannelKey, MessageId)]) -> Result<Vec<Message>> {
-        let found = ids.iter().flat_map(|(key, id)| self.of(*key).into_iter().find(|one| one.id == *id));
+        let found = ids.iter().filter_map(|(key, id)| self.of(*key).into_iter().find(|one| one.id == *id));
         Ok(found.collect())
     }
     async fn by_client_ids(&self, _: ChannelKey, _: &[(UserId, String)]) -> Result<Vec<Message>> {

@@ -48,8 +48,8 @@ async fn a_workspace_round_trips_and_keeps_its_slug_to_itself() {
             settings: Some(settings.clone()),
             plan: Some(WorkspacePlan::Pro),
         };
-        let changed = chat.update_workspace(&made, changes).await.unwrap();
-        let row = changed.workspace();
+        let updated = chat.update_workspace(&made, changes).await.unwrap();
+        let row = updated.workspace();
         assert_eq!((&row.settings, row.domain.as_deref()), (&settings, Some("acme.example")));
         assert_eq!((row.plan, row.name.as_str()), (WorkspacePlan::Pro, "Acme Inc"));
         let bad = WorkspaceChanges {
@@ -310,7 +310,7 @@ async fn act_at_random(
         }
         8 => {
             let member = chat.channel_member(&me, id).await?;
-            let status = if number % 2 == 0 { MembershipStatus::Muted } else { MembershipStatus::Active };
+            let status = if number.is_multiple_of(2) { MembershipStatus::Muted } else { MembershipStatus::Active };
             chat.update_channel_member(&member, other, None, Some(status)).await.map(drop)
         }
         _ => {
