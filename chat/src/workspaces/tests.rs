@@ -310,7 +310,8 @@ async fn act_at_random(
         }
         8 => {
             let member = chat.channel_member(&me, id).await?;
-            let status = if number.is_multiple_of(2) { MembershipStatus::Muted } else { MembershipStatus::Active };
+            let status =
+                if number.is_multiple_of(2) { MembershipStatus::Muted } else { MembershipStatus::Active };
             chat.update_channel_member(&member, other, None, Some(status)).await.map(drop)
         }
         _ => {
