@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # What the build reads, and nothing else: neither target/ nor node_modules/ need a .dockerignore then.
-COPY Cargo.toml Cargo.lock schema.graphq[l] ./
+COPY Cargo.toml Cargo.lock ./
 COPY entities entities
 COPY migration migration
 COPY chat chat
@@ -23,9 +23,9 @@ RUN apt-get update \
     && useradd --system --uid 10001 --create-home --home-dir /data quikapp
 COPY --from=build /usr/local/bin/quikapp /usr/local/bin/quikapp
 USER quikapp
-# Where relative paths lead: file bytes on the local disk, and the database of the embedded mode.
+# Files on the local disk and, without servers, the database.
 WORKDIR /data
 VOLUME /data
-ENV LISTEN=0.0.0.0:8000
+ENV DATA_DIR=/data LISTEN=0.0.0.0:8000
 EXPOSE 8000
 CMD ["quikapp"]
