@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, Weak},
 };
 
@@ -84,6 +84,17 @@ fn command(environment: &[(&'static str, String)]) -> Command {
     command
 }
 
+/// Runs a command of the binary on `stores`, which has to succeed; gives what it prints, and what it says on standard error.
+pub(crate) async fn run(stores: &Stores, arguments: &[&str]) -> (String, String) {
+    let mut command = command(&stores.environment());
+    command.args(arguments).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let [out, error] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "quikapp {arguments:?} failed:\n{out}{error}");
+    (out, error)
+}
+
 impl Server {
     /// The one that most tests of a mode share.
     pub(crate) async fn shared(mode: Mode) -> Self {
@@ -155,23 +166,9 @@ impl Server {
         Client::new(self, None)
     }
 
-    /// Runs another command of the binary on the same data.
-    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = command(&self.inner.stores.environment());
-        command.args(arguments).stdin(Stdio::null());
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-    }
-
-    /// Runs another command of the binary, which has to succeed, and gives what it prints.
+    /// Runs another command of the binary on the same data, which has to succeed, and gives what it prints.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).await;
-        assert!(
-            output.status.success(),
-            "quikapp {arguments:?} failed:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        run(&self.inner.stores, arguments).await.0
     }
 
     /// The value of the metric written as `name`, labels included.

@@ -69,6 +69,49 @@ pub(crate) fn script(arguments: &[&str], folder: Option<&Path>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A set of servers of its own, whose members can be stopped; it is taken down at the end.
+pub(crate) struct ServerSet {
+    folder: PathBuf,
+    urls: Urls,
+}
+
+/// Where a set of servers is to be taken down.
+static SETS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+impl ServerSet {
+    /// Starts one.
+    pub(crate) async fn up() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers-faults");
+        SETS.lock().unwrap().push(folder.clone());
+        let (folder, lines) = Self::script(folder, "up", None).await;
+        Self { folder, urls: Urls::parse(&lines) }
+    }
+
+    /// Empty databases on it.
+    pub(crate) async fn stores(&self) -> Stores {
+        Stores::on(&self.urls).await
+    }
+
+    /// Stops `mysql`, `mongo` or `redis`.
+    pub(crate) async fn stop(&self, name: &'static str) {
+        Self::script(self.folder.clone(), "stop", Some(name)).await;
+    }
+
+    /// Starts it again, with the data that it had.
+    pub(crate) async fn start(&self, name: &'static str) {
+        Self::script(self.folder.clone(), "start", Some(name)).await;
+    }
+
+    async fn script(folder: PathBuf, action: &'static str, name: Option<&'static str>) -> (PathBuf, String) {
+        let run = move || {
+            let arguments: Vec<_> = [action].into_iter().chain(name).collect();
+            let lines = script(&arguments, Some(&folder));
+            (folder, lines)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+}
+
 /// The data of one server, or of several nodes together.
 #[derive(Clone)]
 pub(crate) struct Stores {
@@ -144,6 +187,9 @@ fn with_path(address: &str, database: &str) -> String {
 
 /// Drops all databases that tests made, as far as their servers still answer.
 pub(crate) async fn remove_all() {
+    for folder in std::mem::take(&mut *SETS.lock().unwrap()) {
+        script(&["down"], Some(&folder));
+    }
     let made = std::mem::take(&mut *MADE.lock().unwrap());
     for (urls, name) in made {
         if let Err(error) = remove(&urls, &name).await {
