@@ -9,19 +9,14 @@ use std::fmt;
 
 use quikapp_entities::{UserId, user_sessions, users};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
-    sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, sea_query::Expr,
 };
 
 pub use self::profile::ProfileChange;
 pub use crate::sessions::{ClientInfo, SignedIn};
 use crate::{
-    Chat, Error, Result,
-    access::Viewer,
-    database::Fault,
-    error::Validation,
-    live::Control,
-    sessions::may_act,
+    Chat, Error, Result, access::Viewer, database::Fault, error::Validation, live::Control, sessions::may_act,
 };
 
 /// What a new account is made of, as it was typed.
@@ -137,7 +132,8 @@ impl Chat {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let query = users::Entity::find().filter(users::Column::Id.is_in(ids.iter().copied())).all(self.db.pool());
+        let query =
+            users::Entity::find().filter(users::Column::Id.is_in(ids.iter().copied())).all(self.db.pool());
         Ok(self.db.read(query).await?)
     }
 
@@ -178,7 +174,10 @@ impl Chat {
     }
 }
 
-async fn insert_session<C: ConnectionTrait>(connection: &C, session: user_sessions::Model) -> Result<(), DbErr> {
+async fn insert_session<C: ConnectionTrait>(
+    connection: &C,
+    session: user_sessions::Model,
+) -> Result<(), DbErr> {
     user_sessions::Entity::insert(session.into_active_model().reset_all())
         .exec_without_returning(connection)
         .await

@@ -9,8 +9,8 @@ use std::{collections::HashSet, fmt, net::IpAddr, time::Duration};
 
 use quikapp_entities::{SessionId, Timestamp, UserId, spent_refresh_tokens, user_sessions, users};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    Select, sea_query::Expr,
 };
 
 use self::cache::{Live, SessionCache};

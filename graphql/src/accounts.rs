@@ -15,6 +15,7 @@ use crate::{
     context::ContextExt,
     error::Result,
     ids,
+    inputs::change,
     scalars::{DateTime, URL},
     users::User,
     workspaces::{self, WorkspaceConnection},
@@ -206,14 +207,6 @@ fn opened(ctx: &Context<'_>, signed_in: SignedIn) -> Result<SessionPayload> {
         session: Session::of(signed_in.session, &signed_in.viewer),
         of: signed_in.viewer,
     })
-}
-
-fn change<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
-    match value {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
-    }
 }
 
 #[Object]
