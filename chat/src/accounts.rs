@@ -74,7 +74,7 @@ impl Chat {
             updated_at: now,
             deleted_at: None,
         };
-        let (session, refresh_token) = self.new_session(user.id, &client);
+        let (session, refresh_token) = self.new_session(user.id, client);
         let rows = (user.clone(), session.clone());
         let written = self.db.write(move |transaction| {
             let (user, session) = rows.clone();
@@ -116,7 +116,7 @@ impl Chat {
         if !may_act(&user) {
             return Err(Error::Unauthenticated("the account is not active"));
         }
-        let (session, refresh_token) = self.new_session(user.id, &client);
+        let (session, refresh_token) = self.new_session(user.id, client);
         self.db.read(insert_session(self.db.pool(), session.clone())).await?;
         self.signed_in(user, session, refresh_token)
     }
