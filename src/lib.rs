@@ -1,1 +1,25 @@
-//! x
+//! The server around the schema: configuration, transports, the explorer, health and metrics.
+//!
+//! Nothing in here knows a type of the API. [`app::App`] takes any [`async_graphql::Executor`] and anything that can tell who
+//! holds an access token, which is also what lets the transports be tested with a schema of ten lines.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod failure;
+pub mod graphiql;
+pub mod guard;
+pub mod health;
+pub mod http;
+pub mod identity;
+pub mod limits;
+pub mod logging;
+pub mod metrics;
+pub mod operation;
+pub mod origins;
+pub mod server;
+pub mod sessions;
+pub mod ws;
+
+#[cfg(test)]
+mod tests;

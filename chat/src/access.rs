@@ -135,6 +135,14 @@ impl ChannelReader {
         self.workspace_role
     }
 
+    /// Whether the viewer is in the channel as one of its moderators.
+    #[must_use]
+    pub fn moderates(&self) -> bool {
+        self.membership
+            .as_ref()
+            .is_some_and(|membership| power(membership.role, self.workspace_role) >= MemberRole::Admin)
+    }
+
     /// Where the channel's messages are.
     #[must_use]
     pub fn key(&self) -> ChannelKey {

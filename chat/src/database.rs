@@ -1,5 +1,7 @@
 //! The relational store behind one handle: time limits, error mapping, transactions that retry.
 
+mod connect;
+
 use std::{
     future::Future,
     sync::{
@@ -15,6 +17,7 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+pub use self::connect::ConnectError;
 use crate::{Error, Result};
 
 /// How long one statement, or one attempt of a transaction, may take before the store counts as unavailable.

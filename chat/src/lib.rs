@@ -2,6 +2,8 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
+mod activity;
+pub mod accounts;
 mod aftermath;
 pub mod channel_members;
 pub mod channels;
@@ -15,7 +17,11 @@ pub mod live;
 pub mod log;
 pub mod messages;
 pub mod paging;
+pub mod people;
+mod passwords;
+pub mod sessions;
 pub mod store;
+mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
 
@@ -24,7 +30,9 @@ use std::sync::Arc;
 pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
-use crate::{clock::Environment, database::Database, live::Hub, log::Log, store::MessageStore};
+use crate::{
+    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication, store::MessageStore,
+};
 
 /// What a [`Chat`] is made of.
 pub struct Parts {
@@ -48,15 +56,44 @@ pub struct Chat {
     pub(crate) hub: Hub,
     pub(crate) log: Log,
     pub(crate) env: Environment,
+    pub(crate) auth: Arc<Authentication>,
 }
 
 impl Chat {
-    /// Puts the parts together.
+    /// Puts the parts together, and begins the work that goes on beside the requests. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let (activity, _changed) = tokio::sync::mpsc::unbounded_channel();
+        let (activity, changed) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
-        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
+        let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
+        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
+    }
+
+    /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
+    pub async fn catch_up(&self) -> Result<()> {
+        activity::catch_up(&self.db, self.store.as_ref()).await?;
+        for key in self.store.pending_channels(self.env.now()).await? {
+            self.log.repair(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes tombstones whose time has come, where the store does not do so by itself.
+    pub async fn purge(&self) -> Result<u64> {
+        self.store.purge(self.env.now()).await
+    }
+
+    /// Whether the stores answer, by role.
+    pub async fn ping(&self) -> Vec<(&'static str, Result<()>)> {
+        let (database, messages, relay) = tokio::join!(self.db.ping(), self.store.ping(), self.hub.ping());
+        vec![("database", database), ("messages", messages), ("relay", relay)]
+    }
+
+    /// The present moment, by the domain's clock.
+    #[must_use]
+    pub fn now(&self) -> entities::Timestamp {
+        self.env.now()
     }
 
     /// Live delivery, for streams.

@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use quikapp_entities::{UserId, workspace_members};
-use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 
 use crate::{Chat, Result, access::Viewer};
 

@@ -124,7 +124,9 @@ impl BlockInput {
             .map(|(index, block)| {
                 Ok(match block {
                     Self::Paragraph(text) => NewBlock::Paragraph(text),
-                    Self::Mention(id) => NewBlock::Mention(ids::parse(&id, &format!("{field}.{index}.mention"))?),
+                    Self::Mention(id) => {
+                        NewBlock::Mention(ids::parse(&id, &format!("{field}.{index}.mention"))?)
+                    }
                     Self::Code(CodeBlockInput { language, code }) => NewBlock::Code { language, code },
                     Self::Opaque(OpaqueBlockInput { kind, data }) => {
                         NewBlock::Opaque { name: kind, data: data.0 }

@@ -11,7 +11,7 @@ use crate::{error::Result, loaders::Loaders};
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     /// The address.
-    pub ip: Option<String>,
+    pub ip: Option<std::net::IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
     /// The open connection that the request came through, if it is a lasting one.

@@ -49,6 +49,23 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::BadRequest,
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::Archived,
+        Self::QuotaExceeded,
+        Self::RateLimited,
+        Self::TooCostly,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
     /// The code as it stands in `extensions.code`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -114,7 +131,10 @@ impl From<Error> for async_graphql::Error {
 }
 
 fn field_value(field: &FieldError) -> Value {
-    Value::List(vec![Value::from(field.field.as_str()), Value::from(format!("{}: {}", field.field, field.message))])
+    Value::List(vec![
+        Value::from(field.field.as_str()),
+        Value::from(format!("{}: {}", field.field, field.message)),
+    ])
 }
 
 /// Makes one error of each bad input, with the input's place in `extensions.path`. For the transports, on every response.
@@ -135,7 +155,9 @@ pub fn expand(errors: &mut Vec<ServerError>) {
             one.message.clone_from(message);
             if let Some(extensions) = &mut one.extensions {
                 extensions.unset(FIELDS);
-                let path = name.split('.').map(|part| part.parse::<u64>().map_or_else(|_| Value::from(part), Value::from));
+                let path = name
+                    .split('.')
+                    .map(|part| part.parse::<u64>().map_or_else(|_| Value::from(part), Value::from));
                 extensions.set("path", path.collect::<Vec<_>>());
             }
             expanded.push(one);
@@ -161,8 +183,10 @@ mod tests {
         ]);
         let mut errors = vec![async_graphql::Error::from(Error(error)).into_server_error(Pos::default())];
         expand(&mut errors);
-        let told: Vec<_> =
-            errors.iter().map(|error| serde_json::to_value(error).unwrap_or_default()["extensions"].clone()).collect();
+        let told: Vec<_> = errors
+            .iter()
+            .map(|error| serde_json::to_value(error).unwrap_or_default()["extensions"].clone())
+            .collect();
         assert_eq!(told[0], serde_json::json!({"code": "INVALID", "retryable": false, "path": ["email"]}));
         assert_eq!(
             told[1],

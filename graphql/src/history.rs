@@ -104,7 +104,10 @@ impl MessageConnection {
         let edges: Vec<MessageEdge> = page
             .messages
             .into_iter()
-            .map(|message| MessageEdge { cursor: paging::cursor(&message.ts), node: Arc::new(message).into() })
+            .map(|message| MessageEdge {
+                cursor: paging::cursor(&message.ts),
+                node: Arc::new(message).into(),
+            })
             .collect();
         Self {
             page_info: PageInfo {

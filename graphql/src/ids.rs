@@ -24,7 +24,9 @@ pub(crate) fn parse_all<T: FromStr>(ids: &[ID], field: &str) -> Result<Vec<T>> {
     for (index, id) in ids.iter().enumerate() {
         match id.parse() {
             Ok(id) => good.push(id),
-            Err(_) => bad.push(quikapp_chat::FieldError::new(format!("{field}.{index}"), "is no id of this kind")),
+            Err(_) => {
+                bad.push(quikapp_chat::FieldError::new(format!("{field}.{index}"), "is no id of this kind"))
+            }
         }
     }
     if bad.is_empty() { Ok(good) } else { Err(Error::Invalid(bad).into()) }

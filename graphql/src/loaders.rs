@@ -96,15 +96,10 @@ source!(Newest, ChannelId => Arc<Message>, |chat, viewer, keys| {
     let newest = chat.newest_messages(&readers).await?;
     Ok(newest.into_iter().map(|(channel, message)| (channel, Arc::new(message))).collect())
 });
-source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, _viewer, keys| {
-    Ok(chat
-        .memberships_by_ids(keys)
-        .await?
-        .into_iter()
-        .map(|membership| ((membership.channel_id, membership.user_id), membership))
-        .collect())
+source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, viewer, keys| {
+    chat.memberships_by_ids(viewer, keys).await
 });
-source!(DirectMembers, ChannelId => Vec<UserId>, |chat, _viewer, keys| chat.members_of_direct(keys).await);
+source!(DirectMembers, ChannelId => Vec<UserId>, |chat, viewer, keys| chat.members_of_direct(viewer, keys).await);
 
 /// The loaders of one request.
 pub struct Loaders {

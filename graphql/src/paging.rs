@@ -72,7 +72,11 @@ macro_rules! connection {
 
         impl $connection {
             /// Makes a connection of items with their cursors.
-            pub(crate) fn new(items: Vec<(String, $node)>, has_previous_page: bool, has_next_page: bool) -> Self {
+            pub(crate) fn new(
+                items: Vec<(String, $node)>,
+                has_previous_page: bool,
+                has_next_page: bool,
+            ) -> Self {
                 Self {
                     page_info: $crate::paging::PageInfo {
                         has_next_page,

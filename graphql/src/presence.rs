@@ -7,11 +7,7 @@ use std::{
 
 use async_graphql::{Context, ID, Object, SimpleObject, Subscription};
 use futures_util::{Stream, stream};
-use quikapp_chat::{
-    Chat, Error,
-    entities::UserId,
-    live::presence::Presence as Known,
-};
+use quikapp_chat::{Chat, Error, entities::UserId, live::presence::Presence as Known};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::Instant,
@@ -114,7 +110,8 @@ impl Watch {
             // Somebody whose connections end in silence goes offline at a known time.
             let now = self.chat.now();
             let ends = self.known.values().filter_map(|presence| presence.expires_at).min();
-            let silence = ends.map(|end| Duration::from_millis(u64::try_from(end.0 - now.0).unwrap_or(0) + 1));
+            let silence =
+                ends.map(|end| Duration::from_millis(u64::try_from(end.0 - now.0).unwrap_or(0) + 1));
             tokio::select! {
                 change = self.changes.recv() => self.note(change, &mut touched)?,
                 () = wait(silence) => {

@@ -257,7 +257,9 @@ impl StreamSubscription {
         &self,
         ctx: &Context<'ctx>,
         #[graphql(desc = "The channel's id.")] channel_id: ID,
-        #[graphql(desc = "The last cursor that you got from this channel: an item's `cursor`, or a `syncCursor`.")]
+        #[graphql(
+            desc = "The last cursor that you got from this channel: an item's `cursor`, or a `syncCursor`."
+        )]
         after: Option<EventCursor>,
     ) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
         let viewer = ctx.viewer()?;

@@ -160,7 +160,8 @@ impl Watch {
     async fn look(&mut self) {
         if let Ok(mut typing) = self.chat.hub().typing().current(self.place).await {
             typing.remove(&self.viewer.user());
-            self.tell = self.typing.len() != typing.len() || typing.keys().any(|user| !self.typing.contains_key(user));
+            self.tell = self.typing.len() != typing.len()
+                || typing.keys().any(|user| !self.typing.contains_key(user));
             self.typing = typing;
         }
     }

@@ -146,7 +146,11 @@ pub struct UserQuery;
 #[Object]
 impl UserQuery {
     /// Somebody by id. NOT_FOUND for those who share no workspace with the viewer.
-    async fn user(&self, ctx: &Context<'_>, #[graphql(desc = "The account's id.")] id: ID) -> Option<Result<User>> {
+    async fn user(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account's id.")] id: ID,
+    ) -> Option<Result<User>> {
         Some(
             async {
                 ctx.viewer()?;

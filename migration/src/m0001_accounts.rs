@@ -57,6 +57,7 @@ impl MigrationTrait for Migration {
         let indexes = vec![
             unique("user_sessions_token_hash_key", &["token_hash"]),
             index("user_sessions_user", &["user_id"]),
+            index("user_sessions_expires_at", &["expires_at"]),
         ];
         create(manager, "user_sessions", sessions, indexes).await?;
 
@@ -72,7 +73,10 @@ impl MigrationTrait for Migration {
                 ForeignKeyAction::Cascade,
             ))
             .take();
-        let indexes = vec![index("spent_refresh_tokens_session", &["session_id"])];
+        let indexes = vec![
+            index("spent_refresh_tokens_session", &["session_id"]),
+            index("spent_refresh_tokens_spent_at", &["spent_at"]),
+        ];
         create(manager, "spent_refresh_tokens", spent, indexes).await
     }
 

@@ -88,7 +88,8 @@ fn events(before: i64, after: i64, message: &Arc<Message>, replayed: bool) -> Ve
             (Aspect::Reactions, ticks.reactions),
             (Aspect::Thread, ticks.thread),
         ];
-        let changed = changed.into_iter().filter(|(_, tick)| *tick > after).map(|(aspect, _)| aspect).collect();
+        let changed =
+            changed.into_iter().filter(|(_, tick)| *tick > after).map(|(aspect, _)| aspect).collect();
         let at = message.updated_at;
         items.push_back(item(message.seq, Event::Updated(Arc::clone(message), changed), at));
         return items;
