@@ -3,6 +3,9 @@
 //! The trait is made of primitives. Which tick a change takes, what a change does, who may do it and who is told are the
 //! domain's (see `log`), the same above both stores.
 
+pub mod mongo;
+pub mod sqlite;
+
 use async_trait::async_trait;
 use quikapp_entities::{MessageId, Timestamp, UserId};
 
