@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
-    Chat, Error, Result,
+    Chat, Error, Result, activity,
     channel_members::rows,
-    channels::{ChannelActivity, DIRECT_PREFIX, blank, insert},
+    channels::{DIRECT_PREFIX, blank, insert},
     database::Fault,
     import::{
         EntryKind, ImportEvent, ImportListener, ImportSummary, Row, lots::Lot, nicks::Nicks, people::hex,
@@ -308,15 +308,7 @@ impl Writer {
         if !target.stale {
             return Ok(());
         }
-        let head = self.chat.log.head(target.key).await?;
-        let newest = self.chat.store.newest(&[(target.key, 0)]).await?;
-        let activity = ChannelActivity {
-            channel: target.key.channel,
-            message_count: head.visible_count,
-            last_message_at: newest.first().map(|message| message.created_at),
-            log_seq: head.seq,
-        };
-        self.chat.set_channel_activity(&[activity]).await?;
+        activity::copy(&self.chat.db, self.chat.store.as_ref(), &[target.key]).await?;
         target.stale = false;
         Ok(())
     }

@@ -32,7 +32,7 @@ impl Chat {
     /// Finds the workspace, or makes it.
     pub(super) async fn open_place(&self, options: &ImportOptions) -> Result<Place> {
         let owner = match &options.owner {
-            Some(email) => Some(self.account(&email.trim().to_lowercase()).await?.ok_or(NO_OWNER)?),
+            Some(email) => Some(self.account_of(&email.trim().to_lowercase()).await?.ok_or(NO_OWNER)?),
             None => None,
         };
         if let Some(workspace) = self.workspace_of_slug(&options.workspace).await? {
@@ -74,7 +74,7 @@ impl Chat {
         Ok(self.db.read(found.one(self.db.pool())).await?)
     }
 
-    async fn account(&self, email: &str) -> Result<Option<UserId>> {
+    async fn account_of(&self, email: &str) -> Result<Option<UserId>> {
         let found = users::Entity::find()
             .filter(users::Column::Email.eq(email))
             .filter(users::Column::DeletedAt.is_null());
@@ -85,7 +85,7 @@ impl Chat {
     async fn owner_of_import(&self, slug: &str) -> Result<UserId> {
         // No nick is empty, so this is the address of none.
         let email = address(slug, "");
-        if let Some(owner) = self.account(&email).await? {
+        if let Some(owner) = self.account_of(&email).await? {
             return Ok(owner);
         }
         let user = blank(UserId(self.env.uuid()), email.clone(), OWNER_NAME, self.env.now());
@@ -94,7 +94,7 @@ impl Chat {
             Ok(_) | Err(crate::database::Fault::Unique(_)) => {}
             Err(fault) => return Err(fault.into()),
         }
-        self.account(&email).await?.ok_or(Error::Internal)
+        self.account_of(&email).await?.ok_or(Error::Internal)
     }
 }
 
