@@ -145,7 +145,7 @@ fn cors(origins: &Origins) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER])
-        .max_age(std::time::Duration::from_secs(3600));
+        .max_age(std::time::Duration::from_hours(1));
     let origins = origins.clone();
     layer.allow_origin(match origins {
         Origins::Any => AllowOrigin::any(),

@@ -1,7 +1,5 @@
 //! The command line. `quikapp help` is the manual.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
 use crate::config::Options;
@@ -33,13 +31,6 @@ pub enum Command {
     Migrate,
     /// Print the schema in the schema definition language
     Schema,
-    /// Fill the stores with a workspace to look at, then serve
-    Demo,
-    /// Read an export of another chat
-    Import {
-        /// The file or folder of the export
-        path: PathBuf,
-    },
     /// Change accounts
     User {
         /// What to do with an account

@@ -42,6 +42,7 @@ pub enum LogFormat {
 /// Every setting, as a flag or from the environment.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
+#[allow(clippy::doc_markdown, reason = "these texts are printed on a terminal")]
 pub struct Options {
     /// `sqlite:FILE`, or `mysql://USER:PASSWORD@HOST/DATABASE`.
     ///
@@ -55,6 +56,9 @@ pub struct Options {
     /// `redis://HOST`: live events between servers, presence
     #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true, help_heading = "Stores")]
     pub redis_url: Option<String>,
+    /// What every key and topic in Redis begins with, so that several installations can share one
+    #[arg(long, env = "REDIS_PREFIX", default_value = "quikapp:", global = true, help_heading = "Stores")]
+    pub redis_prefix: String,
     /// Where files are kept that belong to this server alone
     #[arg(long, env = "DATA_DIR", default_value = "./data", global = true, help_heading = "Stores")]
     pub data_dir: PathBuf,
@@ -141,6 +145,8 @@ pub struct Config {
     pub stores: Stores,
     /// Where files are kept that belong to this server alone.
     pub data_dir: PathBuf,
+    /// What every key in Redis begins with.
+    pub redis_prefix: String,
     /// Where the transports listen.
     pub listen: SocketAddr,
     /// What can be set about the transports.
@@ -185,6 +191,7 @@ impl Config {
         Ok(Self {
             stores,
             data_dir: options.data_dir,
+            redis_prefix: options.redis_prefix,
             listen: options.listen,
             settings,
             log_format: options.log_format,

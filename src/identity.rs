@@ -1,13 +1,13 @@
 //! Who sends a request.
 
 use std::{
+    any::Any,
     fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use async_graphql::Request;
 use async_trait::async_trait;
 use quikapp_chat::entities::Timestamp;
 use uuid::Uuid;
@@ -29,22 +29,22 @@ pub struct Identity {
     pub session: Uuid,
     /// When sockets opened with this token end.
     pub expires_at: Timestamp,
-    attach: Arc<dyn Fn(Request) -> Request + Send + Sync>,
+    viewer: Arc<dyn Any + Send + Sync>,
 }
 
 impl Identity {
-    /// An identity for which resolvers find `viewer` in the request's data.
+    /// An identity that carries `viewer` to whoever makes the requests' contexts.
     pub fn new<V>(user: Uuid, session: Uuid, expires_at: Timestamp, viewer: V) -> Self
     where
-        V: Clone + Send + Sync + 'static,
+        V: Send + Sync + 'static,
     {
-        Self { user, session, expires_at, attach: Arc::new(move |request| request.data(viewer.clone())) }
+        Self { user, session, expires_at, viewer: Arc::new(viewer) }
     }
 
-    /// Puts the viewer into the data of `request`.
+    /// What [`Identity::new`] was given.
     #[must_use]
-    pub fn attach(&self, request: Request) -> Request {
-        (self.attach)(request)
+    pub fn viewer<V: 'static>(&self) -> Option<&V> {
+        self.viewer.downcast_ref()
     }
 
     /// How long the token is still good for.

@@ -1,6 +1,6 @@
 //! The server around the schema: configuration, transports, the explorer, health and metrics.
 //!
-//! Nothing in here knows a type of the API. [`app::App`] takes any [`async_graphql::Executor`] and anything that can tell who
+//! Only [`open`] knows the stores, and only [`serve`] the schema. [`app::App`] takes any [`async_graphql::Executor`] and anything that can tell who
 //! holds an access token, which is also what lets the transports be tested with a schema of ten lines.
 
 pub mod app;
@@ -16,10 +16,13 @@ pub mod import;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod open;
 pub mod operation;
 pub mod origins;
+pub mod serve;
 pub mod server;
 pub mod sessions;
+pub mod shutdown;
 pub mod ws;
 
 #[cfg(test)]

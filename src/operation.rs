@@ -108,9 +108,6 @@ pub fn prepare(app: &App, params: Params, caller: &Caller) -> Result<Prepared, F
     )?;
     let mut request = Request::new(params.query).variables(params.variables);
     request.set_parsed_query(checked.document);
-    if let Some(identity) = &caller.identity {
-        request = identity.attach(request);
-    }
     Ok(Prepared { request: (app.context)(request, caller), kind: checked.kind, name: checked.name })
 }
 
@@ -127,6 +124,7 @@ impl Outcome {
     #[must_use]
     pub fn new(mut response: Response, request_id: &str) -> Self {
         let is_request_error = is_request_error(&response);
+        quikapp_graphql::expand(&mut response.errors);
         complete_errors(&mut response, request_id);
         Self { response, is_request_error }
     }
@@ -192,18 +190,16 @@ pub fn stream(
     app.counters.operation(prepared.kind);
     let responses = AssertUnwindSafe(app.engine.stream(prepared.request)).catch_unwind();
     let mut is_first = true;
-    responses.map(move |response| match response {
-        Ok(response) => {
-            let mut outcome = Outcome::new(response, &request_id);
-            if std::mem::take(&mut is_first) {
-                outcome.is_request_error |= is_refused_source(&outcome.response);
-            }
-            outcome
-        }
-        Err(_) => {
+    responses.map(move |response| {
+        let Ok(response) = response else {
             tracing::error!(request_id, "a subscription panicked");
-            Outcome::refused(&Failure::internal(), &request_id)
+            return Outcome::refused(&Failure::internal(), &request_id);
+        };
+        let mut outcome = Outcome::new(response, &request_id);
+        if std::mem::take(&mut is_first) {
+            outcome.is_request_error |= is_refused_source(&outcome.response);
         }
+        outcome
     })
 }
 

@@ -2,10 +2,13 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use hyper::{body::Incoming, service::Service as _, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1::Builder,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +22,7 @@ use crate::{
 /// Of the head of a request, its address with a query in it included.
 const HEAD_BYTES: usize = 128 * 1024;
 
-/// Serves `app` on `listener` until `shutdown` ends; then closes WebSockets with 1001 and lets running requests finish for up to
+/// Serves `app` on `listener` until `shutdown` ends; then closes sockets with 1001 and lets running requests finish for up to
 /// [`Limits::shutdown_grace`].
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(router(Arc::clone(&app)));
@@ -56,7 +59,7 @@ async fn connect(
     stream: TcpStream,
     peer: Peer,
     app: Arc<App>,
-    builder: Builder<TokioExecutor>,
+    builder: Builder,
     service: TowerToHyperService<axum::Router>,
 ) {
     // Small messages are sent at once.
@@ -65,7 +68,7 @@ async fn connect(
         request.extensions_mut().insert(peer);
         service.call(request)
     });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -79,21 +82,15 @@ async fn connect(
     }
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+// HTTP/1 only. Browsers speak HTTP/2 only over TLS, which ends at a proxy in front; and a server that tells the two apart waits for
+// the first bytes of a connection without a time limit.
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD_BYTES)
         .keep_alive(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.ping_interval)
-        .keep_alive_timeout(limits.ping_interval)
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100);
     builder
 }
 

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,9 +29,21 @@ impl Closer {
     }
 }
 
+/// A signed-in caller's socket opened or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketChange {
+    /// Whose.
+    pub user: Uuid,
+    /// Which one.
+    pub connection: Uuid,
+    /// Whether it opened.
+    pub is_open: bool,
+}
+
 struct Socket {
     user: Uuid,
     session: Uuid,
+    connection: Uuid,
     closer: Closer,
 }
 
@@ -38,6 +51,7 @@ struct Socket {
 struct Inner {
     sockets: Mutex<HashMap<u64, Socket>>,
     next: AtomicU64,
+    listener: Mutex<Option<mpsc::UnboundedSender<SocketChange>>>,
 }
 
 /// A register of the sockets of signed-in callers. Cheap to clone.
@@ -67,9 +81,31 @@ impl Sessions {
     pub(crate) fn register(&self, identity: &Identity) -> Registration {
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
         let closer = Closer::default();
-        let socket = Socket { user: identity.user, session: identity.session, closer: closer.clone() };
+        let (user, connection) = (identity.user, Uuid::now_v7());
+        let socket = Socket { user, session: identity.session, connection, closer: closer.clone() };
         self.lock().insert(key, socket);
+        self.tell(SocketChange { user, connection, is_open: true });
         Registration { sessions: self.clone(), key, closer }
+    }
+
+    /// Every open socket with its owner.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(Uuid, Uuid)> {
+        self.lock().values().map(|socket| (socket.user, socket.connection)).collect()
+    }
+
+    /// Sockets that open and close from now on, for one listener.
+    #[must_use]
+    pub fn changes(&self) -> mpsc::UnboundedReceiver<SocketChange> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.0.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    fn tell(&self, change: SocketChange) {
+        if let Some(listener) = self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = listener.send(change);
+        }
     }
 
     fn close_where(&self, reason: Close, concerns: impl Fn(&Socket) -> bool) {
@@ -100,6 +136,9 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.sessions.lock().remove(&self.key);
+        let removed = self.sessions.lock().remove(&self.key);
+        if let Some(Socket { user, connection, .. }) = removed {
+            self.sessions.tell(SocketChange { user, connection, is_open: false });
+        }
     }
 }

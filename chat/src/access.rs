@@ -4,6 +4,8 @@
 //! A proof is not a lock: what must hold at the moment of a change is read again inside the change's transaction.
 
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 

@@ -2,6 +2,8 @@
 
 mod input;
 mod lists;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -128,8 +130,7 @@ impl Chat {
         let new = new.check()?;
         let now = self.env.now();
         let id = ChannelId(self.env.uuid());
-        let channel =
-            Arc::new(new.into_model(blank(id, workspace, ChannelType::Public, String::new(), creator, now)));
+        let channel = Arc::new(new.into_model(id, workspace, creator, now));
         let chat = self.clone();
         to_the_end(async move {
             let people = chat

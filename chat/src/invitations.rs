@@ -135,8 +135,9 @@ impl Chat {
             }
         }
         let workspace = invitation.workspace_id;
-        if let Ok(member) = self.workspace_member(viewer, workspace).await {
-            return Ok(member);
+        match self.workspace_member(viewer, workspace).await {
+            Err(Error::NotFound(_)) => {}
+            found => return found,
         }
         if invitation.accepted_at.is_some() {
             return Err(UNKNOWN);

@@ -21,6 +21,8 @@ pub mod people;
 mod passwords;
 pub mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod tokens;
 pub mod workspace_members;
 pub mod workspaces;

@@ -1,6 +1,8 @@
 //! Workspaces: making and changing them.
 
 pub(crate) mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

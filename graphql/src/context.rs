@@ -14,8 +14,6 @@ pub struct Client {
     pub ip: Option<std::net::IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
-    /// The open connection that the request came through, if it is a lasting one.
-    pub connection: Option<uuid::Uuid>,
 }
 
 /// Whom a request acts for. Signing in changes it in the middle of a request, so that the payload can be read.

@@ -1,6 +1,9 @@
 //! The GraphQL schema of `QuikApp` over its domain. Resolvers unpack arguments, call the domain, and wrap what it gives;
 //! whatever decides something is in `quikapp-chat`.
 
+// The macros of GraphQL types want them `pub`; what leaves the crate is what is exported below.
+#![allow(unreachable_pub)]
+
 mod accounts;
 mod blocks;
 mod channel_mutations;
@@ -66,7 +69,8 @@ pub struct Subscription(
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription::default())
+    // The transports bound documents before they come here, each fragment counted once.
+    Schema::build(Query::default(), Mutation::default(), Subscription::default()).limit_recursive_depth(256)
 }
 
 /// The schema over a domain. `introspection`: whether clients may ask for it.

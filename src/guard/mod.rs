@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use async_graphql::{Name, Positioned, Variables};
 use async_graphql_parser::{
     Error as ParseError, parse_query,
-    types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+    types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, VariableDefinition},
 };
+use async_graphql_value::ConstValue;
 use weigh::{Fragments, Weigher, Weight, spreads};
 
 use crate::failure::Failure;
@@ -101,6 +102,8 @@ pub fn check(
     refuse_unused_fragments(&document)?;
     let (name, operation) = choose(document.operations, operation_name)?;
 
+    refuse_missing_variables(&operation.node.variable_definitions, variables)?;
+
     let mut weigher =
         Weigher::new(&document.fragments, &operation.node.variable_definitions, variables, limits);
     let own_directives = operation.node.directives.len() as u64;
@@ -183,6 +186,25 @@ fn refuse_unused_fragments(document: &ExecutableDocument) -> Result<(), Failure>
     match document.fragments.iter().find(|(name, _)| !used.contains(*name)) {
         Some((name, fragment)) => {
             Err(Failure::bad_document(format!("fragment `{name}` is never used")).at([fragment.pos]))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The executor would notice only in the field that uses the variable, when others may have been executed.
+fn refuse_missing_variables(
+    definitions: &[Positioned<VariableDefinition>],
+    variables: &Variables,
+) -> Result<(), Failure> {
+    let is_missing = |definition: &VariableDefinition| match variables.get(&definition.name.node) {
+        Some(value) => *value == ConstValue::Null && !definition.var_type.node.nullable,
+        None => !definition.var_type.node.nullable && definition.default_value.is_none(),
+    };
+    match definitions.iter().find(|definition| is_missing(&definition.node)) {
+        Some(definition) => {
+            let VariableDefinition { name, var_type, .. } = &definition.node;
+            let message = format!("variable `${}` of type `{}` is required", name.node, var_type.node);
+            Err(Failure::bad_document(message).at([definition.pos]))
         }
         None => Ok(()),
     }

@@ -116,3 +116,15 @@ fn syntax_errors_say_where_without_repeating_the_source() {
     assert!(failure.message.starts_with("syntax error: "), "{}", failure.message);
     assert_eq!(failure.locations.len(), 1);
 }
+
+#[test]
+fn required_variables_must_be_given() {
+    let text = "query($n: Int!, $m: Int! = 1, $o: Int) { x(n: $n, m: $m, o: $o) }";
+    let with =
+        |variables| check(text, None, &Variables::from_json(variables), true, &Limits::default()).err();
+    assert_eq!(with(serde_json::json!({ "n": 1 })), None);
+    let failure = with(serde_json::json!({})).unwrap();
+    assert_eq!(failure.message, "variable `$n` of type `Int!` is required");
+    assert!(with(serde_json::json!({ "n": null })).is_some());
+    assert!(with(serde_json::json!({ "n": 1, "m": null })).is_some());
+}

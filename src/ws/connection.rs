@@ -24,7 +24,7 @@ use crate::{
 /// Pings without any sign of life before a peer counts as dead.
 const MISSES: u32 = 2;
 /// A day; timers cannot reach as far as a token may live.
-const FAR: Duration = Duration::from_secs(86_400);
+const FAR: Duration = Duration::from_hours(24);
 
 /// Closes a socket that nothing can be said on.
 pub(super) async fn refuse(mut socket: WebSocket, close: Close) {

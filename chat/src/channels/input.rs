@@ -1,10 +1,11 @@
 //! What clients give when they make or change a channel.
 
 use quikapp_entities::{
-    UserId,
+    ChannelId, Timestamp, UserId, WorkspaceId,
     channels::{self, ChannelType, HistoryVisibility},
 };
 
+use super::blank;
 use crate::{Result, channel_members::MAX_ADDED, error::Validation};
 
 const NAME: usize = 80;
@@ -65,18 +66,21 @@ impl NewChannel {
         Ok(self)
     }
 
-    /// `blank` with these fields.
-    pub(super) fn into_model(self, blank: channels::Model) -> channels::Model {
-        let open = matches!(self.kind, ChannelType::Public | ChannelType::Topic);
-        let usual = if open { HistoryVisibility::Shared } else { HistoryVisibility::SinceJoin };
+    /// The row of the channel, which nobody is in yet.
+    pub(super) fn into_model(
+        self,
+        id: ChannelId,
+        workspace: WorkspaceId,
+        by: UserId,
+        now: Timestamp,
+    ) -> channels::Model {
+        let blank = blank(id, workspace, self.kind, self.name.unwrap_or_default(), by, now);
         channels::Model {
-            kind: self.kind,
-            name: self.name.unwrap_or_default(),
             topic: self.topic,
             description: self.description,
             entity_type: self.entity_type,
             entity_id: self.entity_id,
-            history_visibility: self.history_visibility.unwrap_or(usual),
+            history_visibility: self.history_visibility.unwrap_or(blank.history_visibility),
             ..blank
         }
     }
