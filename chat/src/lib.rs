@@ -11,6 +11,7 @@ pub mod clock;
 pub mod database;
 pub mod direct_channels;
 pub mod error;
+pub mod import;
 pub mod invitations;
 pub mod live;
 pub mod log;
