@@ -12,6 +12,7 @@ pub mod guard;
 pub mod health;
 pub mod http;
 pub mod identity;
+pub mod import;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

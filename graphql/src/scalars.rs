@@ -49,6 +49,7 @@ impl ScalarType for BigInt {
 
 /// An absolute http or https address.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::upper_case_acronyms)] // the scalar's name
 pub struct URL(pub String);
 
 #[Scalar(name = "URL")]
@@ -67,6 +68,7 @@ impl ScalarType for URL {
 
 /// Any JSON value.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::upper_case_acronyms)] // the scalar's name
 pub struct JSON(pub serde_json::Value);
 
 #[Scalar(name = "JSON")]

@@ -29,7 +29,9 @@ pub enum Aspect {
 
 /// A change of one message: sees its present state, changes it and says what changed (nothing: no tick is taken), or
 /// refuses. Runs again when another node was faster, so it must have no other effect. Ticks and counters are the lane's.
-pub struct Alteration(Box<dyn Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync>);
+pub struct Alteration(Box<Alter>);
+
+type Alter = dyn Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync;
 
 impl Alteration {
     /// An alteration by a function.
