@@ -128,7 +128,7 @@ async fn a_reused_refresh_token_ends_the_whole_family(mode: Mode) {
     let newest = fresh["refreshSession"]["refreshToken"].as_str().unwrap();
     assert_eq!(refresh(&server, newest).await.code(), "UNAUTHENTICATED", "the stolen family lives on");
     assert_eq!(user.query(VIEWER, json!({})).await.code(), "UNAUTHENTICATED");
-    assert_eq!(socket.closed().await, 4401);
+    assert_eq!(socket.closed().await, 4403);
     other.query(VIEWER, json!({})).await.ok();
     refresh(&server, &other.refresh_token).await.ok();
 }
@@ -149,7 +149,7 @@ async fn a_revoked_session_ends_everywhere(mode: Mode) {
     let document = "mutation($id: ID!) { revokeSession(id: $id) { sessionId } }";
     let data = user.query(document, json!({ "id": other.session })).await.ok();
     assert_eq!(data["revokeSession"]["sessionId"], other.session);
-    assert_eq!(socket.closed().await, 4401);
+    assert_eq!(socket.closed().await, 4403);
     assert_eq!(other.query(VIEWER, json!({})).await.code(), "UNAUTHENTICATED");
     assert_eq!(refresh(&server, &other.refresh_token).await.code(), "UNAUTHENTICATED");
     assert!(matches!(Socket::try_open(&other).await, Err(4401 | 4403)));

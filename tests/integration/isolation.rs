@@ -156,7 +156,11 @@ impl Maker<'_> {
     fn value(&mut self, name: &str, ty: &Value, is_required: bool) -> Option<Value> {
         match ty["kind"].as_str().unwrap() {
             "NON_NULL" => self.value(name, &ty["ofType"], true),
-            "LIST" => self.value(name, &ty["ofType"], is_required).map(|value| json!([value])),
+            "LIST" => {
+                // An optional list may be empty, whatever its items must be.
+                let item = if ty["ofType"]["kind"] == "NON_NULL" { &ty["ofType"]["ofType"] } else { &ty["ofType"] };
+                self.value(name, item, is_required).map(|value| json!([value]))
+            }
             "INPUT_OBJECT" if is_required => {
                 let fields = list(&self.schema.types[ty["name"].as_str().unwrap()]["inputFields"]);
                 let fields = fields.iter().filter_map(|field| {

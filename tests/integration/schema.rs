@@ -32,7 +32,8 @@ async fn everything_has_a_description(mode: Mode) {
     let mut missing = Vec::new();
     let is_empty = |thing: &serde_json::Value| thing["description"].as_str().is_none_or(str::is_empty);
     for (name, one) in schema.types.iter().filter(|(name, _)| !name.starts_with("__")) {
-        if is_empty(one) {
+        // What GraphQL itself defines it describes too.
+        if is_empty(one) && name != "ID" {
             missing.push(name.clone());
         }
         for part in ["fields", "inputFields", "enumValues"] {

@@ -258,7 +258,7 @@ async fn sessions_and_typing_cross_over(mode: Mode) {
     let document = "mutation($id: ID!) { revokeSession(id: $id) { sessionId } }";
     let other = User::sign_in(&a, &member.email, &member.password).await;
     other.query(document, json!({ "id": member.session })).await.ok();
-    assert_eq!(socket.closed().await, 4401);
+    assert_eq!(socket.closed().await, 4403);
     eventually("the revoked token to fail", Duration::from_secs(5), || async {
         let answer = member.query("{ viewer { email } }", json!({})).await;
         answer.codes().contains(&"UNAUTHENTICATED".to_owned()).then_some(())

@@ -87,8 +87,7 @@ impl Suite {
     /// Runs what the command line asks for, then takes everything down.
     pub(crate) fn run(self) -> ExitCode {
         std::panic::set_hook(Box::new(|info| {
-            let backtrace = std::backtrace::Backtrace::capture();
-            LAST_PANIC.set(Some(format!("{info}\n{backtrace}")));
+            LAST_PANIC.set(Some(info.to_string()));
         }));
         let arguments = Arguments::from_args();
         let is_listing = arguments.list;
