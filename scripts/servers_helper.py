@@ -1,14 +1,13 @@
 """What `scripts/servers` cannot say well in bash. Standard library only.
 
-    apt-source          the machine's own Debian (or Ubuntu) source, in apt's deb822 format
-    ports N             N free ports
-    answers NAME=PORT…  exit 0 if each of these servers answers in its own protocol
-    replica-set PORT…   make the mongods on these ports one replica set and wait for its primary
+    apt-source                    the machine's own Debian (or Ubuntu) source, in apt's deb822 format
+    answers [primary] NAME=PORT…  exit 0 if each of these servers answers in its own protocol
+    replica-set TOTAL PORT…       make the mongods on these ports a replica set, and wait for its primary; or
+                                  only for them to answer, if they are no majority of TOTAL members
 """
 
 import glob
 import os
-import random
 import re
 import socket
 import struct
@@ -105,23 +104,7 @@ def apt_source():
         print("Signed-By:", stanza["signed-by"])
 
 
-# --- ports and probes ------------------------------------------------------------------------
-
-
-def free_ports(count):
-    """Below the range that outgoing connections use, so that a stopped server's port stays free."""
-    found = []
-    for port in random.sample(range(20000, 32000), 2000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            break
-    print(*found)
+# --- probes --------------------------------------------------------------------------------------
 
 
 def connect(port):
@@ -150,31 +133,27 @@ def mysql_answers(port):
         return receive(connection, 5)[4] == 10
 
 
-def mongo_answers(port):
-    reply = command(port, {"hello": 1})
-    return bool(reply.get("isWritablePrimary") or reply.get("secondary"))
-
-
 def answers(arguments):
-    """Of several mongods at least one has to be the primary."""
-    primaries, members = 0, 0
+    """With the argument `primary`, one of the mongods has to be it."""
+    primary_missing = "primary" in arguments
     for argument in arguments:
-        name, _, port = argument.partition("=")
-        port = int(port)
+        name, is_server, port = argument.partition("=")
+        if not is_server:
+            continue
         try:
             if name == "redis":
-                good = redis_answers(port)
+                good = redis_answers(int(port))
             elif name == "mysql":
-                good = mysql_answers(port)
+                good = mysql_answers(int(port))
             else:
-                members += 1
-                good = mongo_answers(port)
-                primaries += good and bool(command(port, {"hello": 1}).get("isWritablePrimary"))
+                reply = command(int(port), {"hello": 1})
+                good = bool(reply.get("isWritablePrimary") or reply.get("secondary"))
+                primary_missing = primary_missing and not reply.get("isWritablePrimary")
         except OSError:
             good = False
         if not good:
             return False
-    return members == 0 or primaries > 0
+    return not primary_missing
 
 
 # --- as much of MongoDB's wire format as starting a replica set takes ----------------------------
@@ -275,10 +254,12 @@ def wait_until(what, seconds, condition):
         time.sleep(0.1)
 
 
-def replica_set(ports):
+def replica_set(total, ports):
     hosts = [f"127.0.0.1:{port}" for port in ports]
     for port in ports:
         wait_until(f"mongod on port {port}", 60, lambda port=port: command(port, {"ping": 1}).get("ok"))
+    if 2 * len(ports) <= total:
+        return
 
     states = [command(port, {"replSetGetStatus": 1}) for port in ports]
     if all(state.get("code") == NOT_YET_INITIALIZED for state in states):
@@ -300,9 +281,7 @@ def replica_set(ports):
         return None
 
     def everyone():
-        if not all(mongo_answers(port) for port in ports):
-            return False
-        return primary()
+        return answers(["primary", *(f"mongo={port}" for port in ports)])
 
     # One more voting member at a time is all that MongoDB allows.
     for host in hosts:
@@ -334,12 +313,11 @@ def main():
     what, *arguments = sys.argv[1:] or ["help"]
     if what == "apt-source":
         apt_source()
-    elif what == "ports":
-        free_ports(int(arguments[0]))
     elif what == "answers":
         sys.exit(0 if answers(arguments) else 1)
     elif what == "replica-set":
-        replica_set([int(port) for port in arguments])
+        total, *ports = map(int, arguments)
+        replica_set(total, ports)
     else:
         sys.exit(__doc__)
 

@@ -1,5 +1,7 @@
 //! The relational store behind one handle: time limits, error mapping, transactions that retry.
 
+mod connect;
+
 use std::{
     future::Future,
     sync::{
@@ -15,6 +17,7 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+pub use self::connect::ConnectError;
 use crate::{Error, Result};
 
 /// How long one statement, or one attempt of a transaction, may take before the store counts as unavailable.
@@ -141,12 +144,11 @@ impl Database {
         &self,
         statement: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, Fault> {
-        match tokio::time::timeout(TIME_LIMIT, statement).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
-                tracing::warn!("the database did not answer in time");
-                Err(Fault::Unavailable)
-            }
+        if let Ok(result) = tokio::time::timeout(TIME_LIMIT, statement).await {
+            Ok(result?)
+        } else {
+            tracing::warn!("the database did not answer in time");
+            Err(Fault::Unavailable)
         }
     }
 

@@ -2,20 +2,40 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
+pub mod accounts;
+mod activity;
+mod aftermath;
+pub mod channel_members;
+pub mod channels;
 pub mod clock;
 pub mod database;
+pub mod direct_channels;
 pub mod error;
+pub mod import;
+pub mod invitations;
 pub mod live;
 pub mod log;
 pub mod messages;
+pub mod paging;
+mod passwords;
+pub mod people;
+pub mod sessions;
 pub mod store;
+#[cfg(test)]
+mod testing;
+mod tokens;
+pub mod workspace_members;
+pub mod workspaces;
 
 use std::sync::Arc;
 
 pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
-use crate::{clock::Environment, database::Database, live::Hub, log::Log, store::MessageStore};
+use crate::{
+    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication,
+    store::MessageStore,
+};
 
 /// What a [`Chat`] is made of.
 pub struct Parts {
@@ -39,14 +59,44 @@ pub struct Chat {
     pub(crate) hub: Hub,
     pub(crate) log: Log,
     pub(crate) env: Environment,
+    pub(crate) auth: Arc<Authentication>,
 }
 
 impl Chat {
-    /// Puts the parts together.
+    /// Puts the parts together, and begins the work that goes on beside the requests. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone());
-        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment }
+        let (activity, changed) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
+        let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
+        let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
+        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
+    }
+
+    /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
+    pub async fn catch_up(&self) -> Result<()> {
+        activity::catch_up(&self.db, self.store.as_ref()).await?;
+        for key in self.store.pending_channels(self.env.now()).await? {
+            self.log.repair(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes tombstones whose time has come, where the store does not do so by itself.
+    pub async fn purge(&self) -> Result<u64> {
+        self.store.purge(self.env.now()).await
+    }
+
+    /// Whether the stores answer, by role.
+    pub async fn ping(&self) -> Vec<(&'static str, Result<()>)> {
+        let (database, messages, relay) = tokio::join!(self.db.ping(), self.store.ping(), self.hub.ping());
+        vec![("database", database), ("messages", messages), ("relay", relay)]
+    }
+
+    /// The present moment, by the domain's clock.
+    #[must_use]
+    pub fn now(&self) -> entities::Timestamp {
+        self.env.now()
     }
 
     /// Live delivery, for streams.

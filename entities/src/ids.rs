@@ -51,6 +51,12 @@ macro_rules! id {
             pub const PREFIX: &'static str = $prefix;
         }
 
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
         // Asked for of a primary key's type; an id is never made from an auto-increment value.
         impl TryFromU64 for $name {
             fn try_from_u64(_: u64) -> Result<Self, DbErr> {

@@ -13,7 +13,13 @@ export async function fetcher({ query, variables, operationName }, { headers: pa
   const headers = requestHeaders(isSchemaQuery ? '' : snapshot().token, pane);
   const { isSubscription, name } = operationIn(query, operationName);
   const request = { query, variables, operationName: name };
-  if (!isSubscription) return (await post(request, headers)).result;
+  if (!isSubscription) {
+    try {
+      return (await post(request, headers)).result;
+    } catch (error) {
+      throw failure(error instanceof TypeError ? `The server cannot be reached: ${error.message}` : error.message);
+    }
+  }
   return {
     subscribe(sink) {
       const unsubscribe = clientFor(headers).subscribe(request, {
@@ -89,5 +95,12 @@ onTokenReplaced((renewed) => {
 });
 
 function closed({ code, reason }) {
-  return new Error(`The WebSocket was closed: ${code}${reason ? ` ${reason}` : ''}`);
+  return failure(`The WebSocket was closed: ${code}${reason ? ` ${reason}` : ''}`);
+}
+
+/** Without the stack, which GraphiQL would show in the response pane. */
+function failure(message) {
+  const error = new Error(message);
+  delete error.stack;
+  return error;
 }

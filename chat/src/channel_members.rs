@@ -1,0 +1,270 @@
+//! Who is in a channel: joining, leaving, adding, removing, roles and everyone's own preferences.
+
+mod moderation;
+mod reads;
+pub(crate) mod rows;
+
+use std::{collections::HashSet, sync::Arc};
+
+use quikapp_entities::{
+    ChannelId, UserId,
+    channel_members::{self, MembershipStatus, NotificationLevel},
+    channels::{self, ChannelType},
+    workspace_members::MemberRole,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+
+use crate::{
+    Chat, Error, Result,
+    access::{ChannelMember, ChannelReader, Viewer, present},
+    aftermath::{Line, to_the_end},
+    database::Fault,
+    messages::model::{ChannelKey, SystemEvent},
+};
+
+/// The most people added to a channel at once.
+pub const MAX_ADDED: usize = 100;
+
+/// A member's own settings for a channel; what is none stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelPreferences {
+    /// Whether the channel stays silent for the member.
+    pub is_muted: Option<bool>,
+    /// Whether it stands before the others.
+    pub is_pinned: Option<bool>,
+    /// What of it notifies.
+    pub notification_level: Option<NotificationLevel>,
+}
+
+/// The key of a channel's log.
+pub(crate) fn key_of(channel: &channels::Model) -> ChannelKey {
+    ChannelKey { workspace: channel.workspace_id, channel: channel.id }
+}
+
+/// Whether a channel is a conversation between fixed people.
+pub(crate) fn is_direct(kind: ChannelType) -> bool {
+    matches!(kind, ChannelType::Direct | ChannelType::GroupDirect)
+}
+
+impl Chat {
+    /// Goes into a PUBLIC or TOPIC channel; without effect for those who are in it. [`Error::Forbidden`] for those who were
+    /// removed, [`Error::NotFound`] for channels that are not open to the viewer, [`Error::Archived`].
+    pub async fn join_channel(&self, viewer: &Viewer, channel: ChannelId) -> Result<ChannelReader> {
+        const REMOVED: Error = Error::Forbidden("you were removed from this channel; ask to be added again");
+        let standing = self.standing(viewer, channel).await?.ok_or(Error::NotFound("channel"))?;
+        let status = standing.membership.as_ref().map(|membership| membership.status);
+        if matches!(status, Some(MembershipStatus::Active | MembershipStatus::Muted)) {
+            return self.channel_reader(viewer, channel).await;
+        }
+        if !standing.is_open() {
+            return Err(Error::NotFound("channel"));
+        }
+        if status == Some(MembershipStatus::Removed) {
+            return Err(REMOVED);
+        }
+        if standing.channel.is_archived {
+            return Err(Error::Archived);
+        }
+        let (chat, user, key) = (self.clone(), viewer.user(), key_of(&standing.channel));
+        to_the_end(async move {
+            let joined_seq = chat.log.head(key).await?.seq;
+            let now = chat.env.now();
+            let entered = chat
+                .db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let locked = rows::lock_channel(tx, key.channel).await?;
+                        if locked.is_archived {
+                            return Err(Error::Archived.into());
+                        }
+                        let roles = rows::hold_workspace_members(tx, key.workspace, &[user]).await?;
+                        let Some(role) = roles.get(&user).filter(|role| **role > MemberRole::Guest) else {
+                            return Err(Error::NotFound("channel").into());
+                        };
+                        let known = rows::find(tx, key.channel, &[user]).await?;
+                        if known.get(&user).is_some_and(|member| member.status == MembershipStatus::Removed) {
+                            return Err(REMOVED.into());
+                        }
+                        let people = [(user, rows::role_on_entry(*role))];
+                        let (_, entered) = rows::enter(tx, &locked, &people, joined_seq, now).await?;
+                        Ok(entered)
+                    })
+                })
+                .await?;
+            chat.tell_entered(key, user, &entered).await;
+            Ok(())
+        })
+        .await?;
+        self.channel_reader(viewer, channel).await
+    }
+
+    /// Goes out of a channel; without effect for those who are not in it. [`Error::Forbidden`] for the general channel and
+    /// for direct ones. The last owner's role passes to the highest, longest-standing member.
+    pub async fn leave_channel(&self, reader: &ChannelReader) -> Result<()> {
+        if reader.channel().is_general {
+            return Err(Error::Forbidden("the general channel cannot be left"));
+        }
+        if reader.channel().kind == ChannelType::Direct {
+            return Err(Error::Forbidden("a direct conversation cannot be left"));
+        }
+        let (chat, user, key) = (self.clone(), reader.viewer().user(), reader.key());
+        to_the_end(async move {
+            let now = chat.env.now();
+            let gone = chat
+                .db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        rows::lock_channel(tx, key.channel).await?;
+                        match rows::find(tx, key.channel, &[user]).await?.remove(&user) {
+                            Some(member) if member.is_present() => {
+                                rows::depart(tx, member, None, now).await.map(Some)
+                            }
+                            _ => Ok(None),
+                        }
+                    })
+                })
+                .await?;
+            if let Some((_, heir)) = gone {
+                chat.tell_departed(key, user, user, None, heir).await;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Adds people of the workspace to a channel, those too who left it or were removed from it; who is in it stays as is.
+    /// Returns everybody's membership, in the order given. [`Error::Forbidden`] for direct channels, [`Error::NotFound`] if
+    /// one of them does not belong to the workspace.
+    pub async fn add_channel_members(
+        &self,
+        member: &ChannelMember,
+        users: &[UserId],
+    ) -> Result<Vec<channel_members::Model>> {
+        if is_direct(member.channel().kind) {
+            return Err(Error::Forbidden("nobody can be added to a direct conversation; open another one"));
+        }
+        let users = distinct(users);
+        check_added("userIds", &users)?;
+        member.writable()?;
+        let (chat, author, key) = (self.clone(), member.viewer().user(), member.key());
+        to_the_end(async move {
+            let joined_seq = chat.log.head(key).await?.seq;
+            let now = chat.env.now();
+            let (members, entered) = chat
+                .db
+                .write(move |tx| {
+                    let users = Arc::clone(&users);
+                    Box::pin(async move {
+                        let locked = rows::lock_channel(tx, key.channel).await?;
+                        if locked.is_archived {
+                            return Err(Error::Archived.into());
+                        }
+                        let people = people_of_workspace(tx, key, &users).await?;
+                        rows::enter(tx, &locked, &people, joined_seq, now).await
+                    })
+                })
+                .await?;
+            chat.tell_entered(key, author, &entered).await;
+            Ok(members)
+        })
+        .await
+    }
+
+    /// Changes the viewer's own settings for a channel; [`Error::Forbidden`] for those who are not in it.
+    pub async fn set_channel_preferences(
+        &self,
+        reader: &ChannelReader,
+        preferences: ChannelPreferences,
+    ) -> Result<channel_members::Model> {
+        const OUTSIDE: Error = Error::Forbidden("join the channel first");
+        if reader.membership().is_none() {
+            return Err(OUTSIDE);
+        }
+        let (channel, user, now) = (reader.channel().id, reader.viewer().user(), self.env.now());
+        let changed = self
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let mut update =
+                        channel_members::ActiveModel { updated_at: Set(now), ..Default::default() };
+                    if let Some(is_muted) = preferences.is_muted {
+                        update.is_muted = Set(is_muted);
+                    }
+                    if let Some(is_pinned) = preferences.is_pinned {
+                        update.is_pinned = Set(is_pinned);
+                    }
+                    if let Some(level) = preferences.notification_level {
+                        update.notification_level = Set(level);
+                    }
+                    channel_members::Entity::update_many()
+                        .set(update)
+                        .filter(channel_members::Column::ChannelId.eq(channel))
+                        .filter(channel_members::Column::UserId.eq(user))
+                        .filter(present())
+                        .exec(tx)
+                        .await?;
+                    let row = rows::find(tx, channel, &[user]).await?.remove(&user);
+                    row.filter(channel_members::Model::is_present).ok_or(Fault::Domain(OUTSIDE))
+                })
+            })
+            .await?;
+        Ok(changed)
+    }
+
+    /// What follows when people came into a channel.
+    pub(crate) async fn tell_entered(&self, key: ChannelKey, author: UserId, entered: &[UserId]) {
+        for user in entered {
+            self.access_changed(*user, key.workspace, Some(key.channel));
+        }
+        let lines =
+            entered.iter().map(|user| Line { key, author, event: SystemEvent::MemberJoined { user: *user } });
+        self.write_lines(lines.collect()).await;
+    }
+
+    /// What follows when somebody went out of a channel.
+    pub(crate) async fn tell_departed(
+        &self,
+        key: ChannelKey,
+        author: UserId,
+        user: UserId,
+        removed_by: Option<UserId>,
+        heir: rows::Heir,
+    ) {
+        self.access_changed(user, key.workspace, Some(key.channel));
+        let mut lines = vec![Line { key, author, event: SystemEvent::MemberLeft { user, removed_by } }];
+        if let Some(heir) = heir {
+            self.access_changed(heir, key.workspace, Some(key.channel));
+            let event = SystemEvent::MemberChanged { user: heir, role: MemberRole::Owner };
+            lines.push(Line { key, author, event });
+        }
+        self.write_lines(lines).await;
+    }
+}
+
+/// Each user once, in the order given.
+pub(crate) fn distinct(users: &[UserId]) -> Arc<[UserId]> {
+    let mut seen = HashSet::with_capacity(users.len());
+    users.iter().copied().filter(|user| seen.insert(*user)).collect()
+}
+
+/// Refuses more than [`MAX_ADDED`] at once.
+pub(crate) fn check_added(field: &str, users: &[UserId]) -> Result<()> {
+    if users.len() > MAX_ADDED {
+        return Err(Error::invalid(field, format!("at most {MAX_ADDED} people at once")));
+    }
+    Ok(())
+}
+
+/// The users with the roles that they get on entry; [`Error::NotFound`] if one of them is not of the workspace.
+pub(crate) async fn people_of_workspace(
+    tx: &sea_orm::DatabaseTransaction,
+    key: ChannelKey,
+    users: &[UserId],
+) -> std::result::Result<Vec<(UserId, MemberRole)>, Fault> {
+    let roles = rows::hold_workspace_members(tx, key.workspace, users).await?;
+    users
+        .iter()
+        .map(|user| Some((*user, rows::role_on_entry(*roles.get(user)?))))
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Fault::Domain(Error::NotFound("user")))
+}

@@ -1,0 +1,193 @@
+//! The relay between nodes: one Redis connection that publishes, is pushed to, and holds what expires (typing, presence).
+//! Nothing durable is in it: after a flush or a loss the nodes go on from their stores.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use redis::{
+    Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::{Error, Result};
+
+/// How often the connection is tried, which is also how soon a lost one is noticed.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long a command may take.
+const TIME_LIMIT: Duration = Duration::from_secs(3);
+/// Publications waiting for the connection; more are dropped, and the log fills the gap.
+const WAITING: usize = 65_536;
+
+/// What comes in from the other nodes.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Somebody published on a topic.
+    Message {
+        /// The topic, without the prefix.
+        topic: String,
+        /// What was published.
+        payload: Bytes,
+    },
+    /// The connection was lost and is back: anything may have been missed.
+    Reconnected,
+}
+
+/// A handle on the relay. Cheap to clone.
+#[derive(Clone)]
+pub struct Relay {
+    manager: ConnectionManager,
+    prefix: Arc<str>,
+    node: Uuid,
+    outgoing: mpsc::Sender<(String, Vec<u8>)>,
+}
+
+impl Relay {
+    /// Connects to `url`. Every key and topic begins with `prefix`, so that several installations share one Redis.
+    /// Fails with the driver's reason when the server does not answer within a few seconds.
+    pub(crate) async fn connect(
+        url: &str,
+        prefix: &str,
+    ) -> std::result::Result<(Self, mpsc::UnboundedReceiver<Incoming>), redis::RedisError> {
+        let info = url.into_connection_info()?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings))?;
+        let node = Uuid::now_v7();
+        let (incoming, receiver) = mpsc::unbounded_channel();
+        let lost = Arc::new(AtomicBool::new(false));
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(TIME_LIMIT))
+            .set_response_timeout(Some(TIME_LIMIT))
+            .set_number_of_retries(1)
+            .set_max_delay(HEARTBEAT)
+            .set_automatic_resubscription()
+            .set_push_sender(push_sender(prefix.to_owned(), node, incoming.clone(), Arc::clone(&lost)));
+        let manager = ConnectionManager::new_with_config(client, config).await?;
+        let (outgoing, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(publish_waiting(manager.clone(), waiting));
+        tokio::spawn(keep_alive(manager.clone(), incoming, lost));
+        Ok((Self { manager, prefix: prefix.into(), node, outgoing }, receiver))
+    }
+
+    /// Listens to a topic from now on; returns when Redis has confirmed it.
+    pub(crate) async fn subscribe(&self, topic: &str) -> Result<()> {
+        self.manager.clone().subscribe(self.key(topic)).await.map_err(unavailable)
+    }
+
+    /// Listens no more.
+    pub(crate) async fn unsubscribe(&self, topic: &str) {
+        if let Err(error) = self.manager.clone().unsubscribe(self.key(topic)).await {
+            tracing::debug!(%error, "could not leave a topic of the relay");
+        }
+    }
+
+    /// Tells the other nodes; returns at once. Lost when the relay is away, which the log makes good.
+    pub(crate) fn publish(&self, topic: &str, payload: &[u8]) {
+        let mut message = Vec::with_capacity(16 + payload.len());
+        message.extend_from_slice(self.node.as_bytes());
+        message.extend_from_slice(payload);
+        if self.outgoing.try_send((self.key(topic), message)).is_err() {
+            tracing::debug!("a publication was dropped: the relay is behind");
+        }
+    }
+
+    /// A key with the installation's prefix.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Runs a pipeline of commands on keys.
+    pub(crate) async fn run<T: redis::FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T> {
+        pipeline.query_async(&mut self.manager.clone()).await.map_err(unavailable)
+    }
+
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> Result<()> {
+        redis::cmd("PING").query_async::<()>(&mut self.manager.clone()).await.map_err(unavailable)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // the form of `map_err`
+fn unavailable(error: redis::RedisError) -> Error {
+    tracing::warn!(%error, "the live relay does not answer");
+    Error::Unavailable { store: "live relay" }
+}
+
+fn push_sender(
+    prefix: String,
+    node: Uuid,
+    incoming: mpsc::UnboundedSender<Incoming>,
+    lost: Arc<AtomicBool>,
+) -> impl redis::aio::AsyncPushSender {
+    move |push: PushInfo| {
+        match push.kind {
+            PushKind::Disconnection => lost.store(true, Ordering::SeqCst),
+            PushKind::Message => {
+                if let [Value::BulkString(topic), Value::BulkString(message)] = push.data.as_slice()
+                    && let Some((from, payload)) = message.split_at_checked(16)
+                    && from != node.as_bytes()
+                    && let Some(topic) =
+                        std::str::from_utf8(topic).ok().and_then(|topic| topic.strip_prefix(&prefix))
+                {
+                    let payload = Bytes::copy_from_slice(payload);
+                    let _ = incoming.send(Incoming::Message { topic: topic.to_owned(), payload });
+                }
+            }
+            _ => {}
+        }
+        Ok::<(), redis::aio::SendError>(())
+    }
+}
+
+/// Sends what waits, many publications to a round trip.
+async fn publish_waiting(mut manager: ConnectionManager, mut waiting: mpsc::Receiver<(String, Vec<u8>)>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, 256).await > 0 {
+        let mut pipeline = redis::pipe();
+        for (topic, message) in batch.drain(..) {
+            pipeline.cmd("PUBLISH").arg(topic).arg(message).ignore();
+        }
+        if let Err(error) = pipeline.query_async::<()>(&mut manager).await {
+            tracing::debug!(%error, "publications were lost: the relay does not answer");
+        }
+    }
+}
+
+/// Asks for a sign of life so that a lost connection is noticed and made anew even when nobody publishes.
+async fn keep_alive(
+    mut manager: ConnectionManager,
+    incoming: mpsc::UnboundedSender<Incoming>,
+    lost: Arc<AtomicBool>,
+) {
+    let mut tick = tokio::time::interval(HEARTBEAT);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match redis::cmd("PING").query_async::<()>(&mut manager).await {
+            // The subscriptions were renewed before the first answer on the new connection.
+            Ok(()) if lost.swap(false, Ordering::SeqCst) => {
+                tracing::info!("the live relay is back");
+                if incoming.send(Incoming::Reconnected).is_err() {
+                    return;
+                }
+            }
+            Ok(()) => {
+                if incoming.is_closed() {
+                    return;
+                }
+            }
+            Err(error) => {
+                if !lost.swap(true, Ordering::SeqCst) {
+                    tracing::warn!(%error, "the live relay does not answer");
+                }
+            }
+        }
+    }
+}

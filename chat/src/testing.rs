@@ -1,0 +1,199 @@
+//! A domain for tests: the relational store is a fresh database, the message store only keeps ticks.
+//!
+//! Every test runs on `SQLite`, and on `MySQL` too where `DATABASE_URL` leads to a server on which databases may be made.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use quikapp_entities::{
+    MessageId, SessionId, Timestamp, UserId,
+    users::{self, AccountStatus},
+    workspace_members::MemberRole,
+};
+use sea_orm::{ActiveModelTrait, ConnectOptions, ConnectionTrait, EntityTrait, IntoActiveModel};
+use uuid::Uuid;
+
+use crate::{
+    Chat, Parts, Result,
+    access::{Viewer, WorkspaceMember},
+    clock::Environment,
+    database::Database,
+    live::Hub,
+    messages::model::{ChannelKey, Message, ThreadSummary},
+    store::{Head, Inserted, MessageStore, PageQuery, Replaced, Scope},
+};
+
+/// Appends messages and finds them; changes none.
+#[derive(Default)]
+pub(crate) struct Messages(Mutex<HashMap<ChannelKey, Vec<Message>>>);
+
+impl Messages {
+    pub(crate) fn of(&self, key: ChannelKey) -> Vec<Message> {
+        self.0.lock().unwrap().get(&key).cloned().unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl MessageStore for Messages {
+    async fn head(&self, key: ChannelKey) -> Result<Head> {
+        let of_last = |last: &Message| Head { seq: last.seq, visible_count: last.visible_count };
+        Ok(self.of(key).last().map(of_last).unwrap_or_default())
+    }
+    async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
+        let mut heads = Vec::new();
+        for key in keys {
+            heads.push((*key, self.head(*key).await?));
+        }
+        Ok(heads)
+    }
+    async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {
+        self.0.lock().unwrap().entry(key).or_default().extend_from_slice(messages);
+        Ok(Inserted { committed: messages.len(), conflict: None })
+    }
+    async fn replace(&self, _: &Message, _: i64) -> Result<Replaced> {
+        Ok(Replaced::Stale)
+    }
+    async fn clear_thread_pending(&self, _: ChannelKey, _: &[MessageId]) -> Result<()> {
+        Ok(())
+    }
+    async fn get(&self, ids: &[(ChannelKey, MessageId)]) -> Result<Vec<Message>> {
+        let found = ids.iter().filter_map(|(key, id)| self.of(*key).into_iter().find(|one| one.id == *id));
+        Ok(found.collect())
+    }
+    async fn by_client_ids(&self, _: ChannelKey, _: &[(UserId, String)]) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+    async fn page(&self, key: ChannelKey, query: PageQuery) -> Result<Vec<Message>> {
+        assert_eq!(query.scope, Scope::Timeline);
+        Ok(self.of(key))
+    }
+    async fn changes(&self, key: ChannelKey, after: i64, _: usize) -> Result<Vec<Message>> {
+        Ok(self.of(key).into_iter().filter(|message| message.seq > after).collect())
+    }
+    async fn newest(&self, _: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+    async fn thread_summary(&self, _: ChannelKey, _: MessageId) -> Result<ThreadSummary> {
+        Ok(ThreadSummary::default())
+    }
+    async fn pending_replies(&self, _: ChannelKey) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+    async fn pending_channels(&self, _: Timestamp) -> Result<Vec<ChannelKey>> {
+        Ok(Vec::new())
+    }
+    async fn delete_channel(&self, _: ChannelKey) -> Result<()> {
+        Ok(())
+    }
+    async fn purge(&self, _: Timestamp) -> Result<u64> {
+        Ok(0)
+    }
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+    fn queries(&self) -> u64 {
+        0
+    }
+}
+
+/// A domain with an empty database.
+pub(crate) struct World {
+    pub(crate) chat: Chat,
+    pub(crate) messages: Arc<Messages>,
+    /// The database is gone with it.
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    /// One for each kind of database at hand.
+    pub(crate) async fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        all.push(Self::open(format!("sqlite://{}?mode=rwc", path.display()), directory).await);
+        if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| url.starts_with("mysql://")) {
+            let server = sea_orm::Database::connect(url.as_str()).await.unwrap();
+            let name = format!("quikapp_{}", Uuid::now_v7().simple());
+            server.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+            let base = url.split('?').next().unwrap_or_default();
+            let slash = base.rfind('/').filter(|at| *at > "mysql://".len()).unwrap_or(base.len());
+            all.push(Self::open(format!("{}/{name}", &base[..slash]), tempfile::tempdir().unwrap()).await);
+        }
+        all
+    }
+
+    async fn open(url: String, directory: tempfile::TempDir) -> Self {
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(8).sqlx_logging(false);
+        if options.get_url().starts_with("sqlite:") {
+            options.map_sqlx_sqlite_opts(|options| {
+                options
+                    .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
+                    .busy_timeout(std::time::Duration::from_secs(3))
+                    .foreign_keys(true)
+            });
+        }
+        let connection = sea_orm::Database::connect(options).await.unwrap();
+        quikapp_migration::migrate(&connection).await.unwrap();
+        let messages = Arc::new(Messages::default());
+        let store: Arc<dyn MessageStore> = Arc::clone(&messages) as _;
+        let environment = Environment::default();
+        let hub = Hub::alone(Arc::clone(&store), &environment);
+        let parts =
+            Parts { database: Database::new(connection), store, hub, environment, jwt_secret: vec![7; 32] };
+        Self { chat: Chat::new(parts), messages, _directory: directory }
+    }
+
+    /// A new account, signed in.
+    pub(crate) async fn user(&self, name: &str) -> Viewer {
+        let (id, now) = (UserId(self.chat.env.uuid()), self.chat.env.now());
+        let row = users::Model {
+            id,
+            email: format!("{}-{}@example.org", name.to_lowercase(), id.0.simple()),
+            password_hash: None,
+            display_name: name.to_owned(),
+            avatar_url: None,
+            status: AccountStatus::Active,
+            status_text: None,
+            status_emoji: None,
+            timezone: "UTC".into(),
+            locale: "en".into(),
+            email_verified: false,
+            mfa_enabled: false,
+            mfa_secret: None,
+            last_seen_at: None,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        users::Entity::insert(row.into_active_model().reset_all())
+            .exec_without_returning(self.chat.db.pool())
+            .await
+            .unwrap();
+        Viewer::new(id, SessionId(self.chat.env.uuid()), Timestamp(i64::MAX))
+    }
+
+    /// A new workspace of `owner`.
+    pub(crate) async fn workspace(&self, owner: &Viewer) -> WorkspaceMember {
+        let slug = format!("w{}", Uuid::now_v7().simple());
+        self.chat.create_workspace(owner, "A workspace", &slug).await.unwrap()
+    }
+
+    /// A new account in the owner's workspace.
+    pub(crate) async fn member(
+        &self,
+        owner: &WorkspaceMember,
+        name: &str,
+        role: MemberRole,
+    ) -> (Viewer, WorkspaceMember) {
+        let viewer = self.user(name).await;
+        let invitation = self.chat.create_invitation(owner, None, role, None).await.unwrap();
+        let member = self.chat.accept_invitation(&viewer, &invitation.token).await.unwrap();
+        (viewer, member)
+    }
+}

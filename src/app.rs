@@ -1,0 +1,188 @@
+//! What the transports share, and the addresses they answer at.
+
+use std::sync::Arc;
+
+use async_graphql::{Executor, Request};
+use axum::{
+    Router,
+    extract::{Request as HttpRequest, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use futures_util::future::BoxFuture;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::{
+    failure::{ErrorCode, Failure},
+    graphiql, health, http,
+    http::answer,
+    identity::{Authenticator, Caller, new_request_id},
+    limits::Limits,
+    metrics::{self, Counters, Metric},
+    operation::Engine,
+    origins::Origins,
+    sessions::Sessions,
+};
+
+/// The header that carries the request id, both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What can be set about the transports.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which web pages may call.
+    pub origins: Origins,
+    /// Whether the schema may be asked for.
+    pub introspection: bool,
+    /// Whether the explorer is served.
+    pub graphiql: bool,
+    /// How much one client may take.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { origins: Origins::Own, introspection: true, graphiql: true, limits: Limits::default() }
+    }
+}
+
+type Context = dyn Fn(Request, &Caller) -> Request + Send + Sync;
+type Readiness = dyn Fn() -> BoxFuture<'static, Vec<health::Store>> + Send + Sync;
+type Metrics = dyn Fn() -> Vec<Metric> + Send + Sync;
+
+/// What the transports share.
+pub struct App {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) authenticator: Box<dyn Authenticator>,
+    pub(crate) context: Box<Context>,
+    pub(crate) readiness: Box<Readiness>,
+    pub(crate) metrics: Box<Metrics>,
+    pub(crate) settings: Settings,
+    pub(crate) sessions: Sessions,
+    pub(crate) counters: Counters,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl App {
+    /// Serves `executor` to whom `authenticator` knows, and to anonymous callers.
+    pub fn new(executor: impl Executor, authenticator: impl Authenticator, settings: Settings) -> Self {
+        Self {
+            engine: Box::new(executor),
+            authenticator: Box::new(authenticator),
+            context: Box::new(|request, _| request),
+            readiness: Box::new(|| Box::pin(async { Vec::new() })),
+            metrics: Box::new(Vec::new),
+            settings,
+            sessions: Sessions::default(),
+            counters: Counters::default(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Lets `context` put more into the data of each operation: loaders, the caller's address.
+    #[must_use]
+    pub fn with_context(
+        mut self,
+        context: impl Fn(Request, &Caller) -> Request + Send + Sync + 'static,
+    ) -> Self {
+        self.context = Box::new(context);
+        self
+    }
+
+    /// Lets `/readyz` ask `readiness` for the state of each store.
+    #[must_use]
+    pub fn with_readiness(
+        mut self,
+        readiness: impl Fn() -> BoxFuture<'static, Vec<health::Store>> + Send + Sync + 'static,
+    ) -> Self {
+        self.readiness = Box::new(readiness);
+        self
+    }
+
+    /// Adds the figures of `metrics` to `/metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: impl Fn() -> Vec<Metric> + Send + Sync + 'static) -> Self {
+        self.metrics = Box::new(metrics);
+        self
+    }
+
+    /// The open sockets of signed-in callers.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+}
+
+/// Everything that is served.
+pub fn router(app: Arc<App>) -> Router {
+    let settings = &app.settings;
+    let mut router = Router::new()
+        .route("/graphql", get(http::get).post(http::post).fallback(http::other_method))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::text));
+    if settings.graphiql {
+        router = router
+            .route("/", get(graphiql::home))
+            .route("/graphiql", get(graphiql::page))
+            .route("/graphiql/{name}", get(graphiql::asset));
+    }
+    let cors = cors(&settings.origins);
+    router
+        .fallback(not_found)
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), identify))
+        .with_state(app)
+}
+
+fn cors(origins: &Origins) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER])
+        .max_age(std::time::Duration::from_hours(1));
+    let origins = origins.clone();
+    layer.allow_origin(match origins {
+        Origins::Any => AllowOrigin::any(),
+        origins => AllowOrigin::predicate(move |origin, _| origins.lists(origin)),
+    })
+}
+
+/// The id of a request, among its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Gives the request an id, the caller's own if it brings a decent one, and the answer the headers that all have.
+async fn identify(State(app): State<Arc<App>>, mut request: HttpRequest, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_decent(id));
+    let id = given.map_or_else(new_request_id, ToOwned::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let start = std::time::Instant::now();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    app.counters.answer(status);
+    tracing::debug!(request_id = id, %method, path, status = status.as_u16(), elapsed = ?start.elapsed(), "answered");
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn is_decent(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+async fn not_found(request: HttpRequest) -> Response {
+    let failure =
+        Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, "there is nothing at this address");
+    answer::refusal(&failure, answer::Media::Json, &http::request_id(request.extensions()))
+}

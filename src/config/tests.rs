@@ -1,0 +1,93 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+const MYSQL: &str = "--database-url=mysql://root:hunter2@localhost/quikapp";
+const MONGO: &str = "--mongodb-url=mongodb://u:hunter2@a,b/quikapp?replicaSet=rs0";
+const REDIS: &str = "--redis-url=redis://:hunter2@localhost";
+const SECRET: &str = "--jwt-secret=0123456789abcdef0123456789abcdef";
+
+fn config(flags: &[&str]) -> Result<Config, ConfigError> {
+    let line = Line::try_parse_from([&["quikapp"], flags].concat()).unwrap();
+    Config::new(line.options)
+}
+
+fn refused(flags: &[&str]) -> String {
+    let message = config(flags).err().unwrap().to_string();
+    assert!(!message.contains("hunter2") && !message.contains('\n'), "{message}");
+    message
+}
+
+#[test]
+fn nothing_said_means_embedded() {
+    let config = config(&[]).unwrap();
+    assert!(config.stores == Stores::Embedded { file: "./data/quikapp.db".into() });
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    assert!(config.settings.introspection && config.settings.graphiql);
+    assert_eq!(config.settings.limits.body_bytes, 1_000_000);
+}
+
+#[test]
+fn a_sqlite_url_names_the_file() {
+    for url in ["sqlite:/x/y.db", "sqlite:///x/y.db", "sqlite:///x/y.db?mode=rwc"] {
+        let config = config(&["--database-url", url]).unwrap();
+        assert!(config.stores == Stores::Embedded { file: "/x/y.db".into() }, "{url}");
+    }
+    assert!(refused(&["--database-url=sqlite::memory:"]).starts_with("DATABASE_URL: "));
+    assert!(refused(&["--database-url=sqlite:x.db", REDIS]).starts_with("REDIS_URL: "));
+}
+
+#[test]
+fn servers_need_all_three_urls_and_a_secret() {
+    assert!(matches!(config(&[MYSQL, MONGO, REDIS, SECRET]).unwrap().stores, Stores::Servers { .. }));
+    let message = refused(&[MYSQL]);
+    assert!(
+        message.starts_with("MONGODB_URL: missing: DATABASE_URL also needs MONGODB_URL and REDIS_URL"),
+        "{message}"
+    );
+    let message = refused(&[MONGO, REDIS]);
+    assert!(
+        message.starts_with("DATABASE_URL: missing: MONGODB_URL and REDIS_URL also needs DATABASE_URL"),
+        "{message}"
+    );
+    assert!(refused(&[MYSQL, MONGO, REDIS]).starts_with("JWT_SECRET: required"));
+    assert!(refused(&[MYSQL, MONGO, REDIS, "--jwt-secret=short"]).starts_with("JWT_SECRET: has 5 bytes"));
+    assert!(refused(&["--database-url=postgres://u:hunter2@h/d"]).starts_with("DATABASE_URL: "));
+    assert!(refused(&[MYSQL, MONGO, "--redis-url=http://:hunter2@h", SECRET]).starts_with("REDIS_URL: "));
+}
+
+#[test]
+fn switches_and_origins_are_read() {
+    let config =
+        config(&["--introspection=off", "--graphiql=false", "--allowed-origins=https://a.example"]).unwrap();
+    assert!(!config.settings.introspection && !config.settings.graphiql);
+    assert_eq!(config.settings.origins, Origins::Listed(vec!["https://a.example".into()]));
+    assert!(refused(&["--allowed-origins=a.example"]).starts_with("ALLOWED_ORIGINS: `a.example`"));
+}
+
+#[test]
+fn a_secret_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let config = config(&["--data-dir", data.to_str().unwrap()]).unwrap();
+    let secret = config.jwt_secret().unwrap();
+    assert!(secret == config.jwt_secret().unwrap());
+    assert!(secret.as_bytes().len() >= 32);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(data.join("jwt-secret")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    std::fs::write(data.join("jwt-secret"), "short").unwrap();
+    assert!(config.jwt_secret().unwrap_err().to_string().starts_with("DATA_DIR/jwt-secret: has 5 bytes"));
+}

@@ -1,0 +1,80 @@
+//! Answers.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{failure::Failure, operation::Outcome};
+
+/// The two types of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// `application/graphql-response+json`: the status tells whether the operation was executed.
+    GraphqlResponse,
+    /// `application/json`: the status tells whether it was a GraphQL request.
+    Json,
+}
+
+impl Media {
+    pub(crate) fn essence(self) -> &'static str {
+        match self {
+            Self::GraphqlResponse => "application/graphql-response+json",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+        })
+    }
+}
+
+/// What the executor gave.
+pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
+    let status = match media {
+        Media::GraphqlResponse => outcome.status(),
+        Media::Json => StatusCode::OK,
+    };
+    write(status, outcome, media)
+}
+
+/// What was refused before.
+pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Response {
+    let status = if failure.in_graphql && media == Media::Json { StatusCode::OK } else { failure.status };
+    let mut response = write(status, &Outcome::refused(failure, request_id), media);
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"quikapp\", error=\"invalid_token\""),
+        );
+    }
+    if let Some(after) = failure.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::PAYLOAD_TOO_LARGE {
+        // What is left of the body is not read.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn write(status: StatusCode, outcome: &Outcome, media: Media) -> Response {
+    match serde_json::to_vec(&outcome.body()) {
+        Ok(body) => {
+            let head = [
+                (header::CONTENT_TYPE, media.header()),
+                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+                (header::VARY, HeaderValue::from_static("accept, authorization")),
+            ];
+            (status, head, body).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! GraphQL over HTTP: `POST /graphql` with a JSON body, `GET /graphql` for queries and for the upgrade to a WebSocket.
+//!
+//! Only JSON bodies are read, so a page of another origin cannot send anything without asking first, and a `GET` changes nothing.
+
+pub mod accept;
+pub(crate) mod answer;
+mod body;
+pub(crate) mod credentials;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use async_graphql_parser::types::OperationType;
+use axum::{
+    extract::{FromRequestParts, Query, Request, State, WebSocketUpgrade},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+
+use self::answer::Media;
+use crate::{
+    app::{App, RequestId},
+    failure::{ErrorCode, Failure},
+    identity::{Caller, new_request_id},
+    operation::{self, Outcome, Params, RawParams},
+    ws,
+};
+
+/// The peer's address, among the extensions of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// `POST /graphql`.
+pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = request_id(&parts.extensions);
+    let media = match accept::negotiate(&parts.headers) {
+        Ok(media) => media,
+        Err(failure) => return answer::refusal(&failure, Media::Json, &id),
+    };
+    let params = async {
+        body::check_type(&parts.headers)?;
+        let caller = caller(&app, &parts).await?;
+        let limits = &app.settings.limits;
+        let bytes = body::read(&parts.headers, body, limits.body_bytes, limits.body_timeout).await?;
+        Ok((caller, body::params(&bytes)?))
+    };
+    match params.await {
+        Ok((caller, params)) => run(&app, params, &caller, media, false).await,
+        Err(failure) => answer::refusal(&failure, media, &id),
+    }
+}
+
+/// `GET /graphql`: the upgrade to a WebSocket, or a query in the address.
+pub async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let id = request_id(&parts.extensions);
+    if wants_socket(&parts.headers) {
+        return upgrade(&app, &mut parts, &id).await;
+    }
+    let media = match accept::negotiate(&parts.headers) {
+        Ok(media) => media,
+        Err(failure) => return answer::refusal(&failure, Media::Json, &id),
+    };
+    let params = async { Ok((caller(&app, &parts).await?, params_of(&parts)?)) };
+    match params.await {
+        Ok((caller, params)) => run(&app, params, &caller, media, true).await,
+        Err(failure) => answer::refusal(&failure, media, &id),
+    }
+}
+
+/// Any other method.
+pub async fn other_method(request: Request) -> Response {
+    let failure = Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::BadRequest,
+        "GraphQL requests are sent with POST, queries also with GET",
+    );
+    let response = answer::refusal(&failure, Media::Json, &request_id(request.extensions()));
+    ([(header::ALLOW, "GET, POST")], response).into_response()
+}
+
+async fn run(app: &App, params: Params, caller: &Caller, media: Media, is_get: bool) -> Response {
+    let id = &caller.request_id;
+    let prepared = match operation::prepare(app, params, caller) {
+        Ok(prepared) => prepared,
+        Err(failure) => return answer::refusal(&failure, media, id),
+    };
+    match prepared.kind {
+        OperationType::Mutation if is_get => {
+            let failure = Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                ErrorCode::BadRequest,
+                "mutations are sent with POST",
+            );
+            return ([(header::ALLOW, "POST")], answer::refusal(&failure, media, id)).into_response();
+        }
+        OperationType::Subscription => {
+            let failure = Failure::bad_document(
+                "subscriptions need a WebSocket with the subprotocol graphql-transport-ws",
+            );
+            return answer::refusal(&failure, media, id);
+        }
+        _ => {}
+    }
+    match operation::execute(app, prepared, id).await {
+        Ok(outcome) => answer::outcome(&outcome, media),
+        Err(failure) => answer::refusal(&failure, media, id),
+    }
+}
+
+fn wants_socket(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case("websocket")))
+}
+
+async fn upgrade(app: &Arc<App>, parts: &mut Parts, id: &str) -> Response {
+    if !app.settings.origins.admits(&parts.headers) {
+        let failure = Failure::new(
+            StatusCode::FORBIDDEN,
+            ErrorCode::Forbidden,
+            "pages of this origin may not connect; see ALLOWED_ORIGINS",
+        );
+        return answer::refusal(&failure, Media::Json, id);
+    }
+    // Programs may send the token here instead of in `connection_init`.
+    let caller = match caller(app, parts).await {
+        Ok(caller) => caller,
+        Err(failure) => return answer::refusal(&failure, Media::Json, id),
+    };
+    match WebSocketUpgrade::from_request_parts(parts, app).await {
+        Ok(upgrade) => ws::accept(Arc::clone(app), upgrade, caller),
+        Err(rejection) => {
+            let failure = Failure::new(rejection.status(), ErrorCode::BadRequest, rejection.body_text());
+            answer::refusal(&failure, Media::Json, id)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AddressParams {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<String>,
+    extensions: Option<String>,
+}
+
+fn params_of(parts: &Parts) -> Result<Params, Failure> {
+    let Query(raw) = Query::<AddressParams>::try_from_uri(&parts.uri)
+        .map_err(|_| Failure::bad_request("the query string cannot be read"))?;
+    let json = |text: Option<String>, name: &str| match text.filter(|text| !text.is_empty()) {
+        Some(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|_| Failure::bad_request(format!("`{name}` must be JSON"))),
+        None => Ok(None),
+    };
+    let text = |text: Option<String>| text.map(async_graphql::Value::String);
+    RawParams {
+        query: text(raw.query),
+        operation_name: text(raw.operation_name.filter(|name| !name.is_empty())),
+        variables: json(raw.variables, "variables")?,
+        extensions: json(raw.extensions, "extensions")?,
+    }
+    .try_into()
+}
+
+/// The id given to a request by the outermost layer.
+pub(crate) fn request_id(extensions: &Extensions) -> String {
+    extensions.get::<RequestId>().map_or_else(new_request_id, |id| id.0.clone())
+}
+
+async fn caller(app: &App, parts: &Parts) -> Result<Caller, Failure> {
+    let identity = match credentials::bearer(&parts.headers)? {
+        Some(token) => Some(app.authenticator.authenticate(token).await?),
+        None => None,
+    };
+    let agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    Ok(Caller {
+        request_id: request_id(&parts.extensions),
+        ip: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical()),
+        user_agent: agent.map(|agent| String::from_utf8_lossy(agent).chars().take(255).collect()),
+        identity,
+    })
+}
+
+impl Outcome {
+    pub(crate) fn status(&self) -> StatusCode {
+        if self.is_request_error { StatusCode::BAD_REQUEST } else { StatusCode::OK }
+    }
+}

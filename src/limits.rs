@@ -1,0 +1,50 @@
+//! How much one client may take.
+
+use std::time::Duration;
+
+use crate::guard;
+
+/// The limits of the transports.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of an HTTP request body.
+    pub body_bytes: usize,
+    /// Bytes of one incoming WebSocket message.
+    pub message_bytes: usize,
+    /// Operations running on one WebSocket.
+    pub operations_per_socket: usize,
+    /// From the upgrade to `connection_init`.
+    pub init_timeout: Duration,
+    /// For the head of an HTTP request; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// For the body of an HTTP request.
+    pub body_timeout: Duration,
+    /// For a query or mutation.
+    pub operation_timeout: Duration,
+    /// Between two pings of the server on a WebSocket.
+    pub ping_interval: Duration,
+    /// For one message to be taken by the peer of a WebSocket.
+    pub write_timeout: Duration,
+    /// For running requests after a shutdown began.
+    pub shutdown_grace: Duration,
+    /// What a document may ask for.
+    pub guard: guard::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1_000_000,
+            message_bytes: 1_000_000,
+            operations_per_socket: 100,
+            init_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            operation_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+            guard: guard::Limits::default(),
+        }
+    }
+}

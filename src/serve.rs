@@ -1,0 +1,170 @@
+//! `quikapp serve`: the schema behind the transports, and the work that goes on beside them.
+
+use std::{
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use quikapp_chat::{
+    Chat,
+    entities::SessionId,
+    live::{Control, presence},
+};
+use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
+
+use crate::{
+    app::App,
+    config::Config,
+    health::Store,
+    identity::{Authenticator, Identity},
+    metrics::Metric,
+    server, shutdown,
+};
+
+/// How often the sessions of open sockets are compared with the database, for changes that nobody announced.
+const SESSION_SWEEP: Duration = Duration::from_secs(2);
+/// How often tombstones and dead sessions are looked for.
+const CLEAN_UP: Duration = Duration::from_mins(10);
+
+struct Accounts(Chat);
+
+#[async_trait]
+impl Authenticator for Accounts {
+    async fn authenticate(&self, token: &str) -> quikapp_chat::Result<Identity> {
+        let viewer = self.0.authenticate(token).await?;
+        Ok(Identity::new(viewer.user().0, viewer.session().0, viewer.expires_at(), viewer))
+    }
+}
+
+/// Puts the schema over `chat` behind the transports.
+#[must_use]
+pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
+    let schema = quikapp_graphql::schema(chat.clone(), config.settings.introspection);
+    let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
+    let app = App::new(schema, Accounts(chat.clone()), config.settings.clone())
+        .with_context(move |request, caller| {
+            let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
+            let client = quikapp_graphql::Client { ip: caller.ip, user_agent: caller.user_agent.clone() };
+            quikapp_graphql::prepare(request, &context, viewer, client)
+        })
+        .with_readiness(move || {
+            let chat = readiness.clone();
+            Box::pin(async move {
+                let stores = chat.ping().await;
+                stores.into_iter().map(|(name, answer)| Store { name, is_ready: answer.is_ok() }).collect()
+            })
+        })
+        .with_metrics(move || {
+            let (database, messages) = metrics.store_queries();
+            let metric = |store, value| Metric {
+                name: "quikapp_store_queries_total",
+                help: "Queries and writes sent to the stores",
+                is_counter: true,
+                label: Some(("store", store)),
+                value,
+            };
+            vec![metric("database", database), metric("messages", messages)]
+        });
+    Arc::new(app)
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
+    let listener = TcpListener::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let app = app(&chat, config);
+    tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));
+    tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
+    tokio::spawn(confirm_presence(chat.clone(), Arc::downgrade(&app)));
+    tokio::spawn(clean_up(chat));
+    println!("listening on http://{address}");
+    if config.settings.graphiql {
+        println!("GraphiQL at   http://{address}/graphiql");
+    }
+    server::serve(listener, app, shutdown::requested()).await;
+    Ok(())
+}
+
+/// Closes sockets whose sessions end, on whatever node that was said.
+async fn close_sockets(chat: Chat, app: Weak<App>) {
+    let mut controls = chat.hub().controls();
+    loop {
+        let control = controls.recv().await;
+        let Some(app) = app.upgrade() else { return };
+        match control {
+            Ok(Control::SessionRevoked { session }) => app.sessions().close_session(session.0),
+            Ok(Control::UserDisabled { user }) => app.sessions().close_user(user.0),
+            // The sweep finds what was missed.
+            Ok(Control::AccessChanged { .. }) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn sweep_sessions(chat: Chat, app: Weak<App>) {
+    let mut tick = tokio::time::interval(SESSION_SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(app) = app.upgrade() else { return };
+        let open: Vec<SessionId> = app.sessions().sessions().into_iter().map(SessionId).collect();
+        if open.is_empty() {
+            continue;
+        }
+        match chat.disabled_among(&open).await {
+            Ok(ended) => ended.into_iter().for_each(|session| app.sessions().close_session(session.0)),
+            Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
+        }
+    }
+}
+
+/// Keeps the owners of open sockets online, and lets them go when their last one closes.
+async fn confirm_presence(chat: Chat, app: Weak<App>) {
+    let Some(mut changes) = app.upgrade().map(|app| app.sessions().changes()) else { return };
+    let mut tick = tokio::time::interval(presence::HEARTBEAT);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let Some(app) = app.upgrade() else { return };
+                for (user, connection) in app.sessions().connections() {
+                    let _ = chat.hub().presence().connected(user.into(), connection).await;
+                }
+            }
+            change = changes.recv() => {
+                let Some(change) = change else { return };
+                let presence = chat.hub().presence();
+                let told = if change.is_open {
+                    presence.connected(change.user.into(), change.connection).await
+                } else {
+                    presence.disconnected(change.user.into(), change.connection).await
+                };
+                if let Err(error) = told {
+                    tracing::debug!(%error, "presence is late");
+                }
+            }
+        }
+    }
+}
+
+/// Does what a stopped node left over, once, and removes what has had its time, now and then.
+async fn clean_up(chat: Chat) {
+    if let Err(error) = chat.catch_up().await {
+        tracing::warn!(%error, "what a stopped node left over could not be finished");
+    }
+    let mut tick = tokio::time::interval(CLEAN_UP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for result in [chat.purge().await, chat.purge_sessions().await] {
+            if let Err(error) = result {
+                tracing::warn!(%error, "clean-up failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Connections: with time limits for slow clients, and an end that lets running requests finish.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use hyper::{
+    body::Incoming,
+    server::conn::http1::Builder,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{
+    app::{App, router},
+    http::Peer,
+    limits::Limits,
+};
+
+/// Of the head of a request, its address with a query in it included.
+const HEAD_BYTES: usize = 128 * 1024;
+
+/// Serves `app` on `listener` until `shutdown` ends; then closes sockets with 1001 and lets running requests finish for up to
+/// [`Limits::shutdown_grace`].
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+    let service = TowerToHyperService::new(router(Arc::clone(&app)));
+    let builder = builder(&app.settings.limits);
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let (app, builder, service) = (Arc::clone(&app), builder.clone(), service.clone());
+                let connection = connect(stream, Peer(address), app.clone(), builder, service);
+                tokio::spawn(app.tasks.track_future(connection));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Most likely no file descriptor is left; some are given back in a moment.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    app.shutdown.cancel();
+    app.tasks.close();
+    if tokio::time::timeout(app.settings.limits.shutdown_grace, app.tasks.wait()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+}
+
+async fn connect(
+    stream: TcpStream,
+    peer: Peer,
+    app: Arc<App>,
+    builder: Builder,
+    service: TowerToHyperService<axum::Router>,
+) {
+    // Small messages are sent at once.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        service.call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = app.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, peer = %peer.0, "a connection ended");
+    }
+}
+
+// HTTP/1 only. Browsers speak HTTP/2 only over TLS, which ends at a proxy in front; and a server that tells the two apart waits for
+// the first bytes of a connection without a time limit.
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(true);
+    builder
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,107 @@
+//! Limits of HTTP requests, origins, request ids.
+
+use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::json;
+
+use super::{
+    http::{GRAPHQL, JSON, code, post, query, read},
+    toy::{Server, eventually},
+};
+use crate::origins::Origins;
+
+#[tokio::test]
+async fn the_guard_stands_before_the_executor() {
+    let server = Server::with(|settings| settings.introspection = false).await;
+    let mut bomb = String::from("{ ...f0 }");
+    for n in 0..30 {
+        write!(bomb, " fragment f{n} on Query {{ ...f{0} ...f{0} }}", n + 1).unwrap();
+    }
+    bomb += " fragment f30 on Query { hello }";
+    for document in [bomb, "{a".repeat(20_000)] {
+        let (status, body) = post(&server, GRAPHQL, query(&document)).await;
+        assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "TOO_COSTLY"));
+    }
+    let (_, body) = post(&server, GRAPHQL, query("{ ...a } fragment a on Query { ...a }")).await;
+    assert_eq!(code(&body), "BAD_REQUEST");
+    let (_, body) = post(&server, GRAPHQL, query("{ __schema { types { name } } }")).await;
+    assert_eq!(body["errors"][0]["message"], "introspection is switched off");
+}
+
+#[tokio::test]
+async fn long_and_slow_bodies_end() {
+    let server = Server::with_limits(|limits| {
+        limits.body_bytes = 2_000;
+        limits.body_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let (status, body) = post(&server, JSON, query(&"#".repeat(3_000))).await;
+    assert_eq!((status, code(&body)), (StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST"));
+    // Without a length in the head.
+    let chunks = futures_util::stream::iter((0..30).map(|_| Ok::<_, std::io::Error>(" ".repeat(100))));
+    let (status, _) = post(&server, JSON, reqwest::Body::wrap_stream(chunks)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
+    let (status, _) = post(&server, JSON, reqwest::Body::wrap_stream(never)).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn slow_and_panicking_operations_end_in_an_answer() {
+    let server = Server::with_limits(|limits| limits.operation_timeout = Duration::from_millis(100)).await;
+    let (status, body) = post(&server, GRAPHQL, query("{ slow(milliseconds: 5000) }")).await;
+    assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+    let (status, body) = post(&server, GRAPHQL, query("{ panic }")).await;
+    assert_eq!((status, code(&body)), (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"));
+}
+
+#[tokio::test]
+async fn a_mutation_outlives_its_caller() {
+    let server = Server::start().await;
+    let request = Client::new().post(server.url("/graphql")).header("content-type", JSON);
+    let request =
+        request.body(query("mutation { write(milliseconds: 300) }")).timeout(Duration::from_millis(100));
+    assert!(request.send().await.unwrap_err().is_timeout());
+    eventually(|| server.seen.done.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn subscriptions_are_sent_elsewhere() {
+    let server = Server::start().await;
+    let (status, body) = post(&server, GRAPHQL, query("subscription { count(to: 1) }")).await;
+    assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "BAD_REQUEST"));
+}
+
+#[tokio::test]
+async fn listed_origins_may_call_and_others_may_not() {
+    let server =
+        Server::with(|settings| settings.origins = Origins::parse("https://app.example").unwrap()).await;
+    let preflight = async |origin: &str| {
+        let request = Client::new().request(Method::OPTIONS, server.url("/graphql")).header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        request.header("access-control-request-headers", "content-type,authorization").send().await.unwrap()
+    };
+    let response = preflight("https://app.example").await;
+    assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
+    assert!(response.headers()["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
+    assert!(!preflight("https://evil.example").await.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn requests_have_ids_and_tell_resolvers_who_calls() {
+    let server = Server::start().await;
+    let request = || Client::new().post(server.url("/graphql")).header("content-type", JSON);
+    let response =
+        request().header("x-request-id", "mine-1").body(query("{ missing }")).send().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "mine-1");
+    read(response).await;
+    let response =
+        request().header("x-request-id", "not decent").body(query("{ hello }")).send().await.unwrap();
+    assert_ne!(response.headers()["x-request-id"], "not decent");
+    let response = request().header("user-agent", "probe/1").body(query("{ agent }")).send().await.unwrap();
+    assert_eq!(read(response).await.1, json!({ "data": { "agent": "probe/1" } }));
+    let response = Client::new().get(server.url("/nowhere")).send().await.unwrap();
+    let (status, body) = read(response).await;
+    assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "NOT_FOUND"));
+}

@@ -1,0 +1,12 @@
+//! The transports over real connections, with a schema of a few lines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bounds;
+mod client;
+mod closing;
+mod connections;
+mod http;
+mod pages;
+mod socket;
+mod toy;

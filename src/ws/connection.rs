@@ -1,0 +1,236 @@
+//! One socket, from the upgrade to the close frame.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval_at, sleep};
+
+use super::{
+    Close,
+    operations::{self, Operations, Refused},
+    outbox::{self, Item, Outbox},
+    protocol::{self, Incoming},
+};
+use crate::{
+    app::App,
+    failure::{ErrorCode, Failure},
+    identity::{Caller, Identity},
+    operation::Params,
+    sessions::Registration,
+};
+
+/// Pings without any sign of life before a peer counts as dead.
+const MISSES: u32 = 2;
+/// A day; timers cannot reach as far as a token may live.
+const FAR: Duration = Duration::from_hours(24);
+
+/// Closes a socket that nothing can be said on.
+pub(super) async fn refuse(mut socket: WebSocket, close: Close) {
+    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+    let closing = async {
+        let _ = socket.send(Message::Close(Some(frame))).await;
+        // Wait for the peer's close frame, or its last words would reset the connection before it reads ours.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
+}
+
+/// Serves a socket until either side ends it.
+pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
+    let gauge_app = Arc::clone(&app);
+    let _gauge = gauge_app.counters.socket();
+    let (sink, mut frames) = socket.split();
+    let operations = Arc::new(Operations::default());
+    let limits = &gauge_app.settings.limits;
+    let (outbox, writer) = outbox::open(sink, Arc::clone(&operations), limits.write_timeout);
+    let mut connection = Connection {
+        timer: Box::pin(sleep(limits.init_timeout)),
+        operations: Arc::clone(&operations),
+        phase: Phase::Silent,
+        registration: None,
+        app,
+        caller,
+        outbox,
+    };
+    let mut pings = interval_at(Instant::now() + limits.ping_interval, limits.ping_interval);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unanswered = 0;
+
+    let close = loop {
+        let step = tokio::select! {
+            biased;
+            step = connection.event() => step,
+            _ = pings.tick() => {
+                if unanswered >= MISSES {
+                    break Some(Close::NO_ANSWER);
+                }
+                unanswered += 1;
+                // Without room for it the peer is not reading, and is timed out as a writer's peer.
+                connection.outbox.try_send(Item::Plain(Message::Ping(Bytes::new())));
+                Ok(())
+            }
+            frame = frames.next() => {
+                unanswered = 0;
+                match frame {
+                    Some(Ok(Message::Text(text))) => connection.hear(&text),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                    Some(Ok(Message::Binary(_))) => Err(Close::INVALID_MESSAGE),
+                    Some(Ok(Message::Close(_))) | None => break None,
+                    Some(Err(error)) => break is_too_large(error).then_some(Close::TOO_LARGE),
+                }
+            }
+        };
+        if let Err(close) = step {
+            break Some(close);
+        }
+    };
+    operations.stop_all();
+    drop(connection);
+    writer.finish(close).await;
+    if close.is_some() {
+        // As in `refuse`: let the peer answer the close frame.
+        let _ = tokio::time::timeout(Duration::from_secs(2), async {
+            while let Some(Ok(_)) = frames.next().await {}
+        })
+        .await;
+    }
+}
+
+/// The crate below axum is not ours to name; its text is all there is.
+fn is_too_large(error: axum::Error) -> bool {
+    error.into_inner().to_string().starts_with("Space limit exceeded")
+}
+
+enum Phase {
+    /// Nothing has been heard yet.
+    Silent,
+    /// The token of `connection_init` is being checked.
+    Asking(BoxFuture<'static, quikapp_chat::Result<Identity>>),
+    /// Acknowledged.
+    Open,
+}
+
+struct Connection {
+    app: Arc<App>,
+    caller: Caller,
+    outbox: Outbox,
+    operations: Arc<Operations>,
+    phase: Phase,
+    registration: Option<Registration>,
+    /// The end of the time for `connection_init`, then that of the token.
+    timer: std::pin::Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    /// Waits for what comes from elsewhere than the socket.
+    async fn event(&mut self) -> Result<(), Close> {
+        let shutdown = self.app.shutdown.cancelled();
+        let ended = async {
+            match &self.registration {
+                Some(registration) => registration.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let answer = async {
+            match &mut self.phase {
+                Phase::Asking(answer) => answer.await,
+                _ => std::future::pending().await,
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            () = shutdown => return Err(Close::GOING_AWAY),
+            close = ended => return Err(close),
+            answer = answer => Some(answer),
+            () = self.timer.as_mut() => None,
+        };
+        match answer {
+            Some(Ok(identity)) => {
+                self.caller.identity = Some(identity);
+                self.acknowledge()
+            }
+            Some(Err(quikapp_chat::Error::Unavailable { .. } | quikapp_chat::Error::RateLimited { .. })) => {
+                Err(Close::TRY_AGAIN)
+            }
+            Some(Err(_)) => Err(Close::FORBIDDEN),
+            None if !matches!(self.phase, Phase::Open) => Err(Close::INIT_TIMEOUT),
+            None => self.arm(),
+        }
+    }
+
+    /// Sets the timer to the token's end. Fails when that has come.
+    fn arm(&mut self) -> Result<(), Close> {
+        let remaining = self.caller.identity.as_ref().map_or(FAR, Identity::remaining);
+        if remaining.is_zero() {
+            return Err(Close::TOKEN_EXPIRED);
+        }
+        self.timer.as_mut().reset(Instant::now() + remaining.min(FAR));
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Close> {
+        self.phase = Phase::Open;
+        self.registration =
+            self.caller.identity.as_ref().map(|identity| self.app.sessions.register(identity));
+        self.arm()?;
+        self.say(protocol::ack())
+    }
+
+    fn say(&self, text: String) -> Result<(), Close> {
+        if self.outbox.try_send(Item::Plain(Message::text(text))) { Ok(()) } else { Err(Close::FLOOD) }
+    }
+
+    fn hear(&mut self, text: &str) -> Result<(), Close> {
+        match protocol::read(text).map_err(|_| Close::INVALID_MESSAGE)? {
+            Incoming::Init { token } => self.init(token),
+            // A pong that finds no room is one of many that a peer asks for and does not read.
+            Incoming::Ping { payload } => {
+                self.outbox.try_send(Item::Plain(Message::text(protocol::pong(payload))));
+                Ok(())
+            }
+            Incoming::Pong => Ok(()),
+            Incoming::Subscribe { id, params } => self.subscribe(&id, *params),
+            Incoming::Complete { id } => {
+                self.operations.stop(&id);
+                Ok(())
+            }
+        }
+    }
+
+    fn init(&mut self, token: Option<String>) -> Result<(), Close> {
+        if !matches!(self.phase, Phase::Silent) {
+            return Err(Close::TOO_MANY_INITS);
+        }
+        let Some(token) = token else { return self.acknowledge() };
+        let app = Arc::clone(&self.app);
+        self.phase = Phase::Asking(async move { app.authenticator.authenticate(&token).await }.boxed());
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: &str, params: Params) -> Result<(), Close> {
+        if !matches!(self.phase, Phase::Open) {
+            return Err(Close::UNAUTHORIZED);
+        }
+        let limit = self.app.settings.limits.operations_per_socket;
+        let caller = self.caller.next_request();
+        match self.operations.start(id, limit) {
+            Ok(ticket) => {
+                let work =
+                    operations::run(Arc::clone(&self.app), caller, ticket, params, self.outbox.clone());
+                tokio::spawn(work);
+                Ok(())
+            }
+            Err(Refused::Duplicate) => Err(Close::SUBSCRIBER_EXISTS),
+            Err(Refused::TooMany) => {
+                let failure = Failure::new(
+                    axum::http::StatusCode::TOO_MANY_REQUESTS,
+                    ErrorCode::QuotaExceeded,
+                    format!("at most {limit} operations may run on one socket"),
+                );
+                self.say(protocol::error(id, &[failure.to_error(&caller.request_id)]))
+            }
+        }
+    }
+}

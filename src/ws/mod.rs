@@ -1,0 +1,73 @@
+//! GraphQL over WebSocket, by the protocol `graphql-transport-ws`.
+
+mod connection;
+mod operations;
+mod outbox;
+mod protocol;
+
+use std::sync::Arc;
+
+use axum::{extract::WebSocketUpgrade, http::HeaderValue, response::Response};
+
+use crate::{app::App, identity::Caller};
+
+/// The subprotocol.
+const PROTOCOL: HeaderValue = HeaderValue::from_static("graphql-transport-ws");
+
+/// Why the server ends a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// The WebSocket close code.
+    pub code: u16,
+    /// For people; at most 123 bytes.
+    pub reason: &'static str,
+}
+
+impl Close {
+    pub(crate) const GOING_AWAY: Self = Self::new(1001, "The server is shutting down");
+    pub(crate) const NO_ANSWER: Self = Self::new(1008, "No answer to pings");
+    pub(crate) const FLOOD: Self = Self::new(1008, "Too many messages");
+    pub(crate) const TOO_LARGE: Self = Self::new(1009, "Message too large");
+    pub(crate) const TRY_AGAIN: Self = Self::new(1013, "Try again later");
+    pub(crate) const INVALID_MESSAGE: Self = Self::new(4400, "Invalid message");
+    pub(crate) const UNAUTHORIZED: Self = Self::new(4401, "Unauthorized");
+    pub(crate) const FORBIDDEN: Self = Self::new(4403, "Forbidden");
+    // 4403 for what ends with the token as well: clients take 4401 for a mistake in their program and stay away for good, while
+    // after 4403 they ask for new credentials and connect again.
+    pub(crate) const TOKEN_EXPIRED: Self = Self::new(4403, "The access token has expired");
+    pub(crate) const SESSION_ENDED: Self = Self::new(4403, "The session has ended");
+    pub(crate) const WRONG_PROTOCOL: Self = Self::new(4406, "Subprotocol not acceptable");
+    pub(crate) const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
+    pub(crate) const SUBSCRIBER_EXISTS: Self = Self::new(4409, "Subscriber for the given id already exists");
+    pub(crate) const TOO_MANY_INITS: Self = Self::new(4429, "Too many initialisation requests");
+
+    const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+}
+
+/// Answers the upgrade and runs the socket in a task of its own.
+pub(crate) fn accept(app: Arc<App>, mut upgrade: WebSocketUpgrade, caller: Caller) -> Response {
+    let (is_ours, first) = {
+        let mut offered = upgrade.requested_protocols();
+        let first = offered.next().cloned();
+        (first.as_ref() == Some(&PROTOCOL) || offered.any(|protocol| *protocol == PROTOCOL), first)
+    };
+    if is_ours {
+        upgrade.set_selected_protocol(PROTOCOL);
+    } else if let Some(first) = first {
+        // Agreed to only so that the client lives to see the close code.
+        upgrade.set_selected_protocol(first);
+    }
+    let limit = app.settings.limits.message_bytes;
+    let tasks = app.tasks.clone();
+    upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| {
+        tasks.track_future(async move {
+            if is_ours {
+                connection::run(socket, app, caller).await;
+            } else {
+                connection::refuse(socket, Close::WRONG_PROTOCOL).await;
+            }
+        })
+    })
+}

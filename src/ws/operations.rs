@@ -1,0 +1,161 @@
+//! The operations of one socket.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_graphql_parser::types::OperationType;
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    outbox::{Item, Outbox},
+    protocol,
+};
+use crate::{
+    app::App,
+    failure::Failure,
+    identity::Caller,
+    operation::{self, Outcome, Params},
+};
+
+/// One running operation.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    id: Arc<str>,
+    stop: CancellationToken,
+}
+
+impl Ticket {
+    pub(super) fn is_running(&self) -> bool {
+        !self.stop.is_cancelled()
+    }
+}
+
+/// Why an operation is not started.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Its id is in use.
+    Duplicate,
+    /// So many are running.
+    TooMany,
+}
+
+/// Those that are running, by id.
+#[derive(Default)]
+pub(super) struct Operations(Mutex<HashMap<Arc<str>, Ticket>>);
+
+impl Operations {
+    pub(super) fn start(&self, id: &str, limit: usize) -> Result<Ticket, Refused> {
+        let mut running = self.lock();
+        if running.contains_key(id) {
+            return Err(Refused::Duplicate);
+        }
+        if running.len() >= limit {
+            return Err(Refused::TooMany);
+        }
+        let ticket = Ticket { id: id.into(), stop: CancellationToken::new() };
+        running.insert(Arc::clone(&ticket.id), ticket.clone());
+        Ok(ticket)
+    }
+
+    /// At the client's wish; nothing of it is written after this.
+    pub(super) fn stop(&self, id: &str) {
+        if let Some(ticket) = self.lock().remove(id) {
+            ticket.stop.cancel();
+        }
+    }
+
+    /// By itself. False when it was stopped before.
+    pub(super) fn finish(&self, ticket: &Ticket) -> bool {
+        let mut running = self.lock();
+        if !ticket.is_running() {
+            return false;
+        }
+        running.remove(&ticket.id);
+        true
+    }
+
+    pub(super) fn stop_all(&self) {
+        for (_, ticket) in self.lock().drain() {
+            ticket.stop.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs one operation to its end, or until it is stopped.
+pub(super) async fn run(app: Arc<App>, caller: Caller, ticket: Ticket, params: Params, outbox: Outbox) {
+    let _gauge = app.counters.socket_operation();
+    let id = Arc::clone(&ticket.id);
+    let reply = Reply { ticket: &ticket, outbox: &outbox };
+    let work = AssertUnwindSafe(answer(&app, &caller, params, &reply)).catch_unwind();
+    let refusal = tokio::select! {
+        biased;
+        () = ticket.stop.cancelled() => return,
+        result = work => match result {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => Outcome::refused(&failure, &caller.request_id),
+            Err(_) => {
+                tracing::error!(request_id = caller.request_id, "an operation panicked");
+                Outcome::refused(&Failure::internal(), &caller.request_id)
+            }
+        },
+    };
+    reply.last(protocol::error(&id, &refusal.response.errors)).await;
+}
+
+struct Reply<'o> {
+    ticket: &'o Ticket,
+    outbox: &'o Outbox,
+}
+
+impl Reply<'_> {
+    async fn next(&self, outcome: &Outcome) -> bool {
+        let text = protocol::next(&self.ticket.id, outcome);
+        self.outbox.send(Item::Of { ticket: self.ticket.clone(), text, is_last: false }).await
+    }
+
+    async fn last(&self, text: String) {
+        self.outbox.send(Item::Of { ticket: self.ticket.clone(), text, is_last: true }).await;
+    }
+
+    async fn complete(&self) {
+        self.last(protocol::complete(&self.ticket.id)).await;
+    }
+
+    async fn error(&self, outcome: &Outcome) {
+        self.last(protocol::error(&self.ticket.id, &outcome.response.errors)).await;
+    }
+}
+
+async fn answer(app: &App, caller: &Caller, params: Params, reply: &Reply<'_>) -> Result<(), Failure> {
+    let prepared = operation::prepare(app, params, caller)?;
+    if prepared.kind == OperationType::Subscription {
+        let outcomes = operation::stream(app, prepared, caller.request_id.clone());
+        futures_util::pin_mut!(outcomes);
+        while let Some(outcome) = outcomes.next().await {
+            if outcome.is_request_error {
+                reply.error(&outcome).await;
+                return Ok(());
+            }
+            if !reply.next(&outcome).await {
+                return Ok(());
+            }
+        }
+    } else {
+        let outcome = operation::execute(app, prepared, &caller.request_id).await?;
+        if outcome.is_request_error {
+            reply.error(&outcome).await;
+            return Ok(());
+        }
+        reply.next(&outcome).await;
+    }
+    reply.complete().await;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What is still to be written to a socket.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::{SinkExt, stream::SplitSink};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    Close,
+    operations::{Operations, Ticket},
+};
+
+/// Messages waiting for a peer that reads slowly; operations wait beyond that.
+const WAITING: usize = 32;
+/// Messages written between two flushes.
+const BURST: usize = 16;
+/// For a close frame to be taken.
+const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// One message to be written.
+pub(super) enum Item {
+    /// Of the connection itself.
+    Plain(Message),
+    /// Of an operation; not written any more once that is stopped.
+    Of { ticket: Ticket, text: String, is_last: bool },
+}
+
+/// The sending end. Operations take turns at it in the order in which they ask.
+#[derive(Clone)]
+pub(super) struct Outbox(mpsc::Sender<Item>);
+
+impl Outbox {
+    /// Waits for room. False when the socket is gone.
+    pub(super) async fn send(&self, item: Item) -> bool {
+        self.0.send(item).await.is_ok()
+    }
+
+    /// Does not wait. False when there is no room.
+    pub(super) fn try_send(&self, item: Item) -> bool {
+        self.0.try_send(item).is_ok()
+    }
+}
+
+/// The task that writes.
+pub(super) struct Writer {
+    close: oneshot::Sender<Option<Close>>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Sends a close frame, unless the peer did, and waits for the end.
+    pub(super) async fn finish(self, close: Option<Close>) {
+        let _ = self.close.send(close);
+        let _ = self.task.await;
+    }
+}
+
+/// Starts writing what comes out of the outbox to `sink`. A message that the peer does not take within `time_limit` ends it.
+pub(super) fn open(
+    sink: SplitSink<WebSocket, Message>,
+    operations: Arc<Operations>,
+    time_limit: Duration,
+) -> (Outbox, Writer) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (close, closed) = oneshot::channel();
+    let task = tokio::spawn(write(sink, receiver, closed, operations, time_limit));
+    (Outbox(sender), Writer { close, task })
+}
+
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut items: mpsc::Receiver<Item>,
+    mut closed: oneshot::Receiver<Option<Close>>,
+    operations: Arc<Operations>,
+    time_limit: Duration,
+) {
+    let writing = async {
+        while let Some(item) = items.recv().await {
+            let burst = async {
+                let mut next = Some(item);
+                for _ in 0..BURST {
+                    let Some(item) = next else { break };
+                    if let Some(message) = message(item, &operations) {
+                        sink.feed(message).await?;
+                    }
+                    next = items.try_recv().ok();
+                }
+                if let Some(message) = next.and_then(|item| message(item, &operations)) {
+                    sink.feed(message).await?;
+                }
+                sink.flush().await
+            };
+            if !matches!(tokio::time::timeout(time_limit, burst).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    };
+    let close = tokio::select! {
+        biased;
+        close = &mut closed => close.ok().flatten(),
+        () = writing => return,
+    };
+    let frame = close.map(|close| CloseFrame { code: close.code, reason: close.reason.into() });
+    let _ = tokio::time::timeout(CLOSE_TIME_LIMIT, sink.send(Message::Close(frame))).await;
+}
+
+/// None when the operation has been stopped. The id of an operation is free as soon as its last message is on its way, and not
+/// before: a client may use it again the moment that it reads the message.
+fn message(item: Item, operations: &Operations) -> Option<Message> {
+    match item {
+        Item::Plain(message) => Some(message),
+        Item::Of { ticket, text, is_last } => {
+            let is_running = if is_last { operations.finish(&ticket) } else { ticket.is_running() };
+            is_running.then(|| Message::text(text))
+        }
+    }
+}
