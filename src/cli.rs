@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Options;
+use crate::{config::Options, import::ImportArgs};
 
 /// A team-chat backend whose whole surface is one GraphQL API.
 ///
@@ -31,6 +31,8 @@ pub enum Command {
     Migrate,
     /// Print the schema in the schema definition language
     Schema,
+    /// Read a chat's history from JSON Lines; what is there already stays as it is
+    Import(ImportArgs),
     /// Change accounts
     User {
         /// What to do with an account

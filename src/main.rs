@@ -6,7 +6,7 @@ use clap::Parser;
 use quikapp::{
     cli::{Cli, Command, UserAction},
     config::{Config, ConfigError, Options},
-    logging, open, serve,
+    import, logging, open, serve,
 };
 use quikapp_chat::entities::users::AccountStatus;
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(command, cli.options)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("quikapp: {error}");
             ExitCode::from(2)
@@ -37,18 +37,18 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, options: Options) -> Result<(), ConfigError> {
+async fn run(command: Command, options: Options) -> Result<ExitCode, ConfigError> {
     let config = Config::new(options)?;
     logging::init(&config)?;
     let chat = open::open(&config).await?;
     match command {
-        Command::Serve => serve(chat, &config).await,
+        Command::Serve => serve(chat, &config).await?,
         Command::Migrate => {
             println!("the stores are at this version's tables and indexes");
-            Ok(())
         }
         // Printed before anything was opened.
-        Command::Schema => Ok(()),
+        Command::Schema => {}
+        Command::Import(arguments) => return Ok(import::run(&chat, arguments).await),
         Command::User { action } => {
             let (email, status) = match action {
                 UserAction::Suspend { email } => (email, AccountStatus::Suspended),
@@ -57,9 +57,9 @@ async fn run(command: Command, options: Options) -> Result<(), ConfigError> {
             let changed = chat.set_account_status(&email, status).await;
             changed.map_err(|error| ConfigError { setting: "EMAIL", message: error.to_string() })?;
             println!("{email} is {}", if status == AccountStatus::Active { "active" } else { "suspended" });
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(chat: quikapp_chat::Chat, config: &Config) -> Result<(), ConfigError> {

@@ -194,7 +194,7 @@ pub struct AccountMutation;
 
 fn client(ctx: &Context<'_>) -> ClientInfo {
     let client = ctx.client();
-    ClientInfo { ip: client.ip, user_agent: client.user_agent }
+    ClientInfo { ip: client.ip.map(|ip| ip.to_string()), user_agent: client.user_agent }
 }
 
 /// The payload of a session that has just opened; from here on the request acts for its user.
