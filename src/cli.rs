@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Options;
+use crate::{config::Options, import::ImportArgs};
 
 /// A team-chat backend whose whole surface is one GraphQL API.
 ///
@@ -31,6 +31,17 @@ pub enum Command {
     Migrate,
     /// Print the schema in the schema definition language
     Schema,
+    /// Fill the stores with a workspace to look at, and end; a second time adds nothing
+    ///
+    /// Without any command this happens by itself, at the first start of a server that keeps everything in one file and listens
+    /// on this machine only.
+    Demo,
+    /// Bring in a chat history
+    ///
+    /// One JSON object a line: `id` (EXCERPT:LINE, unique), `at` (RFC 3339), `kind` (message, action, join or leave), `user`,
+    /// `text`, and `reply_to` (the id of the message that it answers), if any. Each excerpt becomes a public channel, each user an
+    /// account without a password. The same file again adds nothing.
+    Import(ImportArgs),
     /// Change accounts
     User {
         /// What to do with an account

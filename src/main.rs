@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use quikapp::{
     cli::{Cli, Command, UserAction},
-    config::{Config, ConfigError, Options},
-    logging, open, serve,
+    config::{Config, ConfigError, Options, Stores},
+    demo, import, logging, open, serve,
 };
 use quikapp_chat::entities::users::AccountStatus;
 
@@ -16,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let is_plain = cli.command.is_none();
     let command = cli.command();
     if command == Command::Schema {
         print!("{}", quikapp_graphql::sdl());
@@ -28,8 +29,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(command, cli.options)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(run(command, is_plain, cli.options)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("quikapp: {error}");
             ExitCode::from(2)
@@ -37,18 +38,24 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, options: Options) -> Result<(), ConfigError> {
+async fn run(command: Command, is_plain: bool, options: Options) -> Result<ExitCode, ConfigError> {
     let config = Config::new(options)?;
     logging::init(&config)?;
+    let is_first = matches!(&config.stores, Stores::Embedded { file } if !file.exists());
     let chat = open::open(&config).await?;
     match command {
-        Command::Serve => serve(chat, &config).await,
-        Command::Migrate => {
-            println!("the stores are at this version's tables and indexes");
-            Ok(())
+        Command::Serve => {
+            // Its passwords are known to everybody, so it never comes by itself where others can reach it.
+            if is_plain && is_first && config.listen.ip().is_loopback() {
+                fill(&chat).await?;
+            }
+            serve(chat, &config).await?;
         }
+        Command::Migrate => println!("the stores are at this version's tables and indexes"),
         // Printed before anything was opened.
-        Command::Schema => Ok(()),
+        Command::Schema => {}
+        Command::Demo => fill(&chat).await?,
+        Command::Import(args) => return Ok(import::run(&chat, args).await),
         Command::User { action } => {
             let (email, status) = match action {
                 UserAction::Suspend { email } => (email, AccountStatus::Suspended),
@@ -57,9 +64,17 @@ async fn run(command: Command, options: Options) -> Result<(), ConfigError> {
             let changed = chat.set_account_status(&email, status).await;
             changed.map_err(|error| ConfigError { setting: "EMAIL", message: error.to_string() })?;
             println!("{email} is {}", if status == AccountStatus::Active { "active" } else { "suspended" });
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fill(chat: &quikapp_chat::Chat) -> Result<(), ConfigError> {
+    let login = demo::fill(chat)
+        .await
+        .map_err(|error| ConfigError { setting: "demo", message: error.to_string() })?;
+    println!("demo workspace: sign in as {} with the password {}", login.email, login.password);
+    Ok(())
 }
 
 async fn serve(chat: quikapp_chat::Chat, config: &Config) -> Result<(), ConfigError> {
