@@ -31,7 +31,16 @@ pub enum Command {
     Migrate,
     /// Print the schema in the schema definition language
     Schema,
-    /// Read a chat's history from JSON Lines; what is there already stays as it is
+    /// Fill the stores with a workspace to look at, and end; a second time adds nothing
+    ///
+    /// Without any command this happens by itself, at the first start of a server that keeps everything in one file and listens
+    /// on this machine only.
+    Demo,
+    /// Bring in a chat history
+    ///
+    /// One JSON object a line: `id` (EXCERPT:LINE, unique), `at` (RFC 3339), `kind` (message, action, join or leave), `user`,
+    /// `text`, and `reply_to` (the id of the message that it answers), if any. Each excerpt becomes a public channel, each user an
+    /// account without a password. The same file again adds nothing.
     Import(ImportArgs),
     /// Change accounts
     User {

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod failure;
 pub mod graphiql;
 pub mod guard;

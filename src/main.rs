@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use quikapp::{
     cli::{Cli, Command, UserAction},
-    config::{Config, ConfigError, Options},
-    import, logging, open, serve,
+    config::{Config, ConfigError, Options, Stores},
+    demo, import, logging, open, serve,
 };
 use quikapp_chat::entities::users::AccountStatus;
 
@@ -40,15 +40,26 @@ fn main() -> ExitCode {
 async fn run(command: Command, options: Options) -> Result<ExitCode, ConfigError> {
     let config = Config::new(options)?;
     logging::init(&config)?;
+    let is_embedded = matches!(&config.stores, Stores::Embedded { .. });
+    let is_first = matches!(&config.stores, Stores::Embedded { file } if !file.exists());
     let chat = open::open(&config).await?;
     match command {
-        Command::Serve => serve(chat, &config).await?,
-        Command::Migrate => {
-            println!("the stores are at this version's tables and indexes");
+        Command::Serve => {
+            // Its passwords are known to everybody, so it never comes by itself where others can reach it.
+            if is_embedded && config.listen.ip().is_loopback() {
+                if is_first {
+                    fill(&chat).await?;
+                } else if let Some(login) = demo::login(&chat).await {
+                    tell(&login);
+                }
+            }
+            serve(chat, &config).await?;
         }
+        Command::Migrate => println!("the stores are at this version's tables and indexes"),
         // Printed before anything was opened.
         Command::Schema => {}
-        Command::Import(arguments) => return Ok(import::run(&chat, arguments).await),
+        Command::Demo => fill(&chat).await?,
+        Command::Import(args) => return Ok(import::run(&chat, args).await),
         Command::User { action } => {
             let (email, status) = match action {
                 UserAction::Suspend { email } => (email, AccountStatus::Suspended),
@@ -60,6 +71,18 @@ async fn run(command: Command, options: Options) -> Result<ExitCode, ConfigError
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn fill(chat: &quikapp_chat::Chat) -> Result<(), ConfigError> {
+    let login = demo::fill(chat)
+        .await
+        .map_err(|error| ConfigError { setting: "demo", message: error.to_string() })?;
+    tell(&login);
+    Ok(())
+}
+
+fn tell(login: &demo::DemoLogin) {
+    println!("demo workspace: sign in as {} with the password {}", login.email, login.password);
 }
 
 async fn serve(chat: quikapp_chat::Chat, config: &Config) -> Result<(), ConfigError> {

@@ -1,5 +1,7 @@
 //! Accounts: registering, signing in, and what is told about people.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod input;
 mod profile;
 #[cfg(test)]

@@ -158,7 +158,8 @@ impl Maker<'_> {
             "NON_NULL" => self.value(name, &ty["ofType"], true),
             "LIST" => {
                 // An optional list may be empty, whatever its items must be.
-                let item = if ty["ofType"]["kind"] == "NON_NULL" { &ty["ofType"]["ofType"] } else { &ty["ofType"] };
+                let item =
+                    if ty["ofType"]["kind"] == "NON_NULL" { &ty["ofType"]["ofType"] } else { &ty["ofType"] };
                 self.value(name, item, is_required).map(|value| json!([value]))
             }
             "INPUT_OBJECT" if is_required => {

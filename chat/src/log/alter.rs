@@ -131,7 +131,9 @@ fn take_tick(
     next.visible_count = head.visible_count + i64::from(next.counts()) - i64::from(present.counts());
     if now > next.ticks_mark_at.plus(TICK_MEMORY) {
         let mark = next.ticks_mark;
-        next.ticks.retain(|tick| *tick > mark);
+        // Its place in history is never given away.
+        let ts = next.ts;
+        next.ticks.retain(|tick| *tick > mark || *tick == ts);
         next.ticks_mark = seq;
         next.ticks_mark_at = now;
     }
