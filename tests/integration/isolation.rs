@@ -164,10 +164,11 @@ impl Maker<'_> {
             }
             "INPUT_OBJECT" if is_required => {
                 let fields = list(&self.schema.types[ty["name"].as_str().unwrap()]["inputFields"]);
-                let fields = fields.iter().filter(|field| field["defaultValue"].is_null()).filter_map(|field| {
-                    let name = field["name"].as_str().unwrap();
-                    Some((name.to_owned(), self.value(name, &field["type"], false)?))
-                });
+                let fields =
+                    fields.iter().filter(|field| field["defaultValue"].is_null()).filter_map(|field| {
+                        let name = field["name"].as_str().unwrap();
+                        Some((name.to_owned(), self.value(name, &field["type"], false)?))
+                    });
                 Some(Value::Object(fields.collect::<Map<_, _>>()))
             }
             "ENUM" if is_required => {
