@@ -50,7 +50,7 @@ pub struct Options {
     /// everything in that. With MySQL, MONGODB_URL and REDIS_URL are required as well.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, help_heading = "Stores")]
     pub database_url: Option<String>,
-    /// `mongodb://HOST/DATABASE?replicaSet=NAME`: messages and read receipts. A replica set is required
+    /// `mongodb://HOST/DATABASE?replicaSet=NAME`: messages. A replica set is required
     #[arg(long, env = "MONGODB_URL", hide_env_values = true, global = true, help_heading = "Stores")]
     pub mongodb_url: Option<String>,
     /// `redis://HOST`: live events between servers, presence

@@ -99,7 +99,7 @@ impl Chat {
     }
 
     /// Goes out of a channel; without effect for those who are not in it. [`Error::Forbidden`] for the general channel and
-    /// for direct ones. The last owner's role passes to the highest, longest-standing member.
+    /// for conversations between two. The last owner's role passes to the highest, longest-standing member.
     pub async fn leave_channel(&self, reader: &ChannelReader) -> Result<()> {
         if reader.channel().is_general {
             return Err(Error::Forbidden("the general channel cannot be left"));

@@ -57,6 +57,8 @@ pub enum Control {
         /// In which channel; in all of them if none.
         channel: Option<ChannelId>,
     },
+    /// Announcements of other nodes may have been missed: everything checks again.
+    Missed,
 }
 
 /// Live delivery of one node. Cheap to clone.
@@ -176,6 +178,7 @@ async fn dispatch(hub: Weak<Inner>, mut incoming: mpsc::UnboundedReceiver<Incomi
             Incoming::Reconnected => {
                 hub.topics.check_all();
                 hub.presence.check_all();
+                let _ = hub.control.send(Control::Missed);
             }
             Incoming::Message { topic, payload } => match topic.as_str() {
                 CONTROL_TOPIC => {

@@ -76,9 +76,8 @@ fn events(before: i64, after: i64, message: &Arc<Message>, replayed: bool) -> Ve
         event,
     };
     let mut items = VecDeque::with_capacity(2);
-    if message.is_deleted() {
-        let at = message.deleted_at.unwrap_or(message.updated_at);
-        items.push_back(item(message.seq, Event::Deleted(Arc::clone(message)), at));
+    if message.is_deleted() && message.changes.deleted.max(message.ts) > after {
+        items.push_back(item(message.seq, Event::Deleted(Arc::clone(message)), message.changed_at));
         return items;
     }
     if message.ts <= after {
@@ -90,8 +89,7 @@ fn events(before: i64, after: i64, message: &Arc<Message>, replayed: bool) -> Ve
         ];
         let changed =
             changed.into_iter().filter(|(_, tick)| *tick > after).map(|(aspect, _)| aspect).collect();
-        let at = message.updated_at;
-        items.push_back(item(message.seq, Event::Updated(Arc::clone(message), changed), at));
+        items.push_back(item(message.seq, Event::Updated(Arc::clone(message), changed), message.changed_at));
         return items;
     }
     let told = message.system.as_ref().map(|event| match event {
@@ -225,7 +223,7 @@ impl State {
             Ok(Control::SessionRevoked { session }) => session == self.viewer.session(),
             Ok(Control::UserDisabled { user }) => user == self.viewer.user(),
             // What was missed may have been about this viewer.
-            Err(RecvError::Lagged(_)) => true,
+            Ok(Control::Missed) | Err(RecvError::Lagged(_)) => true,
             Err(RecvError::Closed) => false,
         };
         if !concerned {

@@ -119,6 +119,7 @@ fn take_tick(
 ) {
     let seq = head.seq + 1;
     next.seq = seq;
+    next.changed_at = now;
     let ChangeTicks { content, reactions, thread, deleted } = &mut next.changes;
     for aspect in aspects {
         match aspect {

@@ -180,6 +180,7 @@ fn message(key: ChannelKey, draft: Draft, head: Head, now: quikapp_entities::Tim
         purge_at: None,
         created_at: draft.created_at,
         updated_at: draft.created_at,
+        changed_at: draft.created_at,
     };
     message.visible_count += i64::from(message.counts());
     message

@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Alter { id: MessageId, alteration: Alteration, done: oneshot::Sender<Result<Arc<Message>>> },
 }
 
-/// Tells that a channel's counters moved: the channel and its head.
+/// Tells that a channel's counters moved.
 pub type Activity = mpsc::UnboundedSender<ChannelKey>;
 
 /// The logs of all channels. Cheap to clone.

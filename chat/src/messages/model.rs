@@ -212,6 +212,8 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When its author or the server last changed its content.
     pub updated_at: Timestamp,
+    /// When it took the tick `seq`, whatever changed.
+    pub changed_at: Timestamp,
 }
 
 impl Message {

@@ -72,7 +72,7 @@ impl SessionCache {
                 Ok(Control::SessionRevoked { session }) => self.forget(session).await,
                 Ok(Control::AccessChanged { .. }) => {}
                 // Which sessions the user has is not known here; both are rare.
-                Ok(Control::UserDisabled { .. }) | Err(TryRecvError::Lagged(_)) => {
+                Ok(Control::UserDisabled { .. } | Control::Missed) | Err(TryRecvError::Lagged(_)) => {
                     self.epoch.fetch_add(1, Ordering::AcqRel);
                     self.answers.invalidate_all();
                 }

@@ -56,6 +56,7 @@ pub(crate) fn message(key: ChannelKey, tick: i64) -> Message {
         purge_at: None,
         created_at: at,
         updated_at: at,
+        changed_at: at,
     }
 }
 
@@ -164,6 +165,7 @@ pub(crate) fn everything(key: ChannelKey) -> Vec<Message> {
         purge_at: Some(Timestamp(4_102_444_800_000)),
         created_at: Timestamp(-1),
         updated_at: Timestamp(START + 6),
+        changed_at: Timestamp(START + 7),
         ..message(key, 1)
     };
     let events = [

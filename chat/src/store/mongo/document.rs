@@ -77,6 +77,7 @@ struct MessageDocument<'a> {
     purge_at: Option<DateTime>,
     created_at: DateTime,
     updated_at: DateTime,
+    changed_at: DateTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -247,6 +248,7 @@ impl<'a> From<&'a Message> for MessageDocument<'a> {
             purge_at: message.purge_at.map(date),
             created_at: date(message.created_at),
             updated_at: date(message.updated_at),
+            changed_at: date(message.changed_at),
         }
     }
 }
@@ -294,6 +296,7 @@ impl TryFrom<MessageDocument<'_>> for Message {
             purge_at: document.purge_at.map(timestamp),
             created_at: timestamp(document.created_at),
             updated_at: timestamp(document.updated_at),
+            changed_at: timestamp(document.changed_at),
         })
     }
 }

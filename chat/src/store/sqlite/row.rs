@@ -45,6 +45,7 @@ struct Body<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_by: Option<UserId>,
     updated_at: Timestamp,
+    changed_at: Timestamp,
 }
 
 /// A message ready to be bound: made on the caller's side, so that the writer only writes.
@@ -94,6 +95,7 @@ pub(super) fn encode(message: &Message) -> serde_json::Result<MessageRow> {
         deleted_at: message.deleted_at,
         deleted_by: message.deleted_by,
         updated_at: message.updated_at,
+        changed_at: message.changed_at,
     };
     let (workspace, channel) = key_bytes(message.key);
     Ok(MessageRow {
@@ -165,5 +167,6 @@ pub(super) fn decode(row: &Row<'_>) -> rusqlite::Result<Message> {
         deleted_at: body.deleted_at,
         deleted_by: body.deleted_by,
         updated_at: body.updated_at,
+        changed_at: body.changed_at,
     })
 }
