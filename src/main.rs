@@ -16,7 +16,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let is_plain = cli.command.is_none();
     let command = cli.command();
     if command == Command::Schema {
         print!("{}", quikapp_graphql::sdl());
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(command, is_plain, cli.options)) {
+    match runtime.block_on(run(command, cli.options)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quikapp: {error}");
@@ -38,16 +37,21 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, is_plain: bool, options: Options) -> Result<ExitCode, ConfigError> {
+async fn run(command: Command, options: Options) -> Result<ExitCode, ConfigError> {
     let config = Config::new(options)?;
     logging::init(&config)?;
+    let is_embedded = matches!(&config.stores, Stores::Embedded { .. });
     let is_first = matches!(&config.stores, Stores::Embedded { file } if !file.exists());
     let chat = open::open(&config).await?;
     match command {
         Command::Serve => {
             // Its passwords are known to everybody, so it never comes by itself where others can reach it.
-            if is_plain && is_first && config.listen.ip().is_loopback() {
-                fill(&chat).await?;
+            if is_embedded && config.listen.ip().is_loopback() {
+                if is_first {
+                    fill(&chat).await?;
+                } else if let Some(login) = demo::login(&chat).await {
+                    tell(&login);
+                }
             }
             serve(chat, &config).await?;
         }
@@ -73,8 +77,12 @@ async fn fill(chat: &quikapp_chat::Chat) -> Result<(), ConfigError> {
     let login = demo::fill(chat)
         .await
         .map_err(|error| ConfigError { setting: "demo", message: error.to_string() })?;
-    println!("demo workspace: sign in as {} with the password {}", login.email, login.password);
+    tell(&login);
     Ok(())
+}
+
+fn tell(login: &demo::DemoLogin) {
+    println!("demo workspace: sign in as {} with the password {}", login.email, login.password);
 }
 
 async fn serve(chat: quikapp_chat::Chat, config: &Config) -> Result<(), ConfigError> {

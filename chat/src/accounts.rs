@@ -1,5 +1,7 @@
 //! Accounts: registering, signing in, and what is told about people.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod input;
 mod profile;
 #[cfg(test)]
@@ -9,19 +11,14 @@ use std::fmt;
 
 use quikapp_entities::{UserId, user_sessions, users};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
-    sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, sea_query::Expr,
 };
 
 pub use self::profile::ProfileChange;
 pub use crate::sessions::{ClientInfo, SignedIn};
 use crate::{
-    Chat, Error, Result,
-    access::Viewer,
-    database::Fault,
-    error::Validation,
-    live::Control,
-    sessions::may_act,
+    Chat, Error, Result, access::Viewer, database::Fault, error::Validation, live::Control, sessions::may_act,
 };
 
 /// What a new account is made of, as it was typed.
@@ -79,7 +76,7 @@ impl Chat {
             updated_at: now,
             deleted_at: None,
         };
-        let (session, refresh_token) = self.new_session(user.id, &client);
+        let (session, refresh_token) = self.new_session(user.id, client);
         let rows = (user.clone(), session.clone());
         let written = self.db.write(move |transaction| {
             let (user, session) = rows.clone();
@@ -121,7 +118,7 @@ impl Chat {
         if !may_act(&user) {
             return Err(Error::Unauthenticated("the account is not active"));
         }
-        let (session, refresh_token) = self.new_session(user.id, &client);
+        let (session, refresh_token) = self.new_session(user.id, client);
         self.db.read(insert_session(self.db.pool(), session.clone())).await?;
         self.signed_in(user, session, refresh_token)
     }
@@ -137,7 +134,8 @@ impl Chat {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let query = users::Entity::find().filter(users::Column::Id.is_in(ids.iter().copied())).all(self.db.pool());
+        let query =
+            users::Entity::find().filter(users::Column::Id.is_in(ids.iter().copied())).all(self.db.pool());
         Ok(self.db.read(query).await?)
     }
 
@@ -178,7 +176,10 @@ impl Chat {
     }
 }
 
-async fn insert_session<C: ConnectionTrait>(connection: &C, session: user_sessions::Model) -> Result<(), DbErr> {
+async fn insert_session<C: ConnectionTrait>(
+    connection: &C,
+    session: user_sessions::Model,
+) -> Result<(), DbErr> {
     user_sessions::Entity::insert(session.into_active_model().reset_all())
         .exec_without_returning(connection)
         .await

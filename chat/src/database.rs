@@ -144,12 +144,11 @@ impl Database {
         &self,
         statement: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, Fault> {
-        match tokio::time::timeout(TIME_LIMIT, statement).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
-                tracing::warn!("the database did not answer in time");
-                Err(Fault::Unavailable)
-            }
+        if let Ok(result) = tokio::time::timeout(TIME_LIMIT, statement).await {
+            Ok(result?)
+        } else {
+            tracing::warn!("the database did not answer in time");
+            Err(Fault::Unavailable)
         }
     }
 

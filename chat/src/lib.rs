@@ -2,8 +2,8 @@
 //! and nothing of GraphQL or HTTP.
 
 pub mod access;
-mod activity;
 pub mod accounts;
+mod activity;
 mod aftermath;
 pub mod channel_members;
 pub mod channels;
@@ -17,8 +17,8 @@ pub mod live;
 pub mod log;
 pub mod messages;
 pub mod paging;
-pub mod people;
 mod passwords;
+pub mod people;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]
@@ -33,7 +33,8 @@ pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
 use crate::{
-    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication, store::MessageStore,
+    clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication,
+    store::MessageStore,
 };
 
 /// What a [`Chat`] is made of.

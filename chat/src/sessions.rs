@@ -5,12 +5,12 @@ mod cache;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, fmt, net::IpAddr, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use quikapp_entities::{SessionId, Timestamp, UserId, spent_refresh_tokens, user_sessions, users};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    Select, sea_query::Expr,
 };
 
 use self::cache::{Live, SessionCache};
@@ -30,8 +30,9 @@ const LISTED: u64 = 200;
 /// Rows that one clean-up takes, and ids that one statement names.
 const BATCH: u64 = 1_000;
 const IDS_PER_STATEMENT: usize = 10_000;
-/// Longer names of clients are cut.
+/// What a client says of itself is cut to its column.
 const USER_AGENT_LENGTH: usize = 512;
+const IP_LENGTH: usize = 45;
 
 /// Everything that turns credentials into a viewer.
 pub(crate) struct Authentication {
@@ -49,19 +50,17 @@ impl Authentication {
 /// From where somebody signs in, for the list of sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The address of the connection.
-    pub ip: Option<IpAddr>,
-    /// What the client calls itself.
+    /// The address of the connection; kept up to 45 characters, which is enough for every IP address.
+    pub ip: Option<String>,
+    /// What the client calls itself; kept up to 512 characters.
     pub user_agent: Option<String>,
 }
 
-impl ClientInfo {
-    /// The client's name, fit for a list.
-    fn name(&self) -> Option<String> {
-        let name: String = self.user_agent.as_deref()?.chars().filter(|c| !c.is_control()).collect();
-        let name: String = name.trim().chars().take(USER_AGENT_LENGTH).collect();
-        Some(name).filter(|name| !name.is_empty())
-    }
+/// What a client says of itself, fit for a list and for its column.
+fn clean(text: Option<String>, length: usize) -> Option<String> {
+    let text: String = text?.chars().filter(|c| !c.is_control()).collect();
+    let text: String = text.trim().chars().take(length).collect();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A session that was begun or refreshed. The two tokens exist nowhere else.
@@ -130,8 +129,8 @@ impl Chat {
         let old = tokens::hash(refresh_token);
         let next_token = tokens::refresh_token(id, &self.env.secret());
         let next = tokens::hash(&next_token);
-        let ip = client.ip.map(|ip| ip.to_string());
-        let name = client.name();
+        let ip = clean(client.ip, IP_LENGTH);
+        let name = clean(client.user_agent, USER_AGENT_LENGTH);
         let outcome = self
             .db
             .write(move |transaction| {
@@ -267,7 +266,7 @@ impl Chat {
     }
 
     /// The row of a new session, and its refresh token.
-    pub(crate) fn new_session(&self, user: UserId, client: &ClientInfo) -> (user_sessions::Model, String) {
+    pub(crate) fn new_session(&self, user: UserId, client: ClientInfo) -> (user_sessions::Model, String) {
         let now = self.env.now();
         let id = SessionId(self.env.uuid());
         let refresh_token = tokens::refresh_token(id, &self.env.secret());
@@ -275,8 +274,8 @@ impl Chat {
             id,
             user_id: user,
             token_hash: tokens::hash(&refresh_token),
-            ip_address: client.ip.map(|ip| ip.to_string()),
-            user_agent: client.name(),
+            ip_address: clean(client.ip, IP_LENGTH),
+            user_agent: clean(client.user_agent, USER_AGENT_LENGTH),
             expires_at: now.plus(SESSION_LIFE),
             revoked_at: None,
             created_at: now,

@@ -15,6 +15,7 @@ use crate::{
     context::ContextExt,
     error::Result,
     ids,
+    inputs::change,
     scalars::{DateTime, URL},
     users::User,
     workspaces::{self, WorkspaceConnection},
@@ -193,7 +194,7 @@ pub struct AccountMutation;
 
 fn client(ctx: &Context<'_>) -> ClientInfo {
     let client = ctx.client();
-    ClientInfo { ip: client.ip, user_agent: client.user_agent }
+    ClientInfo { ip: client.ip.map(|ip| ip.to_string()), user_agent: client.user_agent }
 }
 
 /// The payload of a session that has just opened; from here on the request acts for its user.
@@ -206,14 +207,6 @@ fn opened(ctx: &Context<'_>, signed_in: SignedIn) -> Result<SessionPayload> {
         session: Session::of(signed_in.session, &signed_in.viewer),
         of: signed_in.viewer,
     })
-}
-
-fn change<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
-    match value {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
-    }
 }
 
 #[Object]

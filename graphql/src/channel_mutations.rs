@@ -16,6 +16,7 @@ use crate::{
     context::ContextExt,
     error::Result,
     ids,
+    inputs::change,
 };
 
 /// A channel to make.
@@ -112,15 +113,6 @@ pub struct OpenDirectChannelPayload {
     channel: Channel,
     /// Whether it is new.
     created: bool,
-}
-
-/// The field's new value, if one was given.
-fn change(value: MaybeUndefined<String>) -> Option<Option<String>> {
-    match value {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
-    }
 }
 
 async fn member(ctx: &Context<'_>, id: &ID) -> Result<ChannelMember> {

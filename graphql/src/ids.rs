@@ -25,7 +25,7 @@ pub(crate) fn parse_all<T: FromStr>(ids: &[ID], field: &str) -> Result<Vec<T>> {
         match id.parse() {
             Ok(id) => good.push(id),
             Err(_) => {
-                bad.push(quikapp_chat::FieldError::new(format!("{field}.{index}"), "is no id of this kind"))
+                bad.push(quikapp_chat::FieldError::new(format!("{field}.{index}"), "is no id of this kind"));
             }
         }
     }

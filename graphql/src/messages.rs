@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, SimpleObject};
 use quikapp_chat::{
-    entities::{ChannelId, ids::MessageKey},
+    entities::{ChannelId, UserId, ids::MessageKey},
     messages::{self, NewMessage, change::Edit},
     store::Scope,
 };
@@ -133,6 +133,11 @@ impl Message {
         User::load_all(ctx, &self.inner.mentions).await
     }
 
+    /// What happened to the channel; only on messages of kind SYSTEM.
+    async fn system_event(&self) -> Option<SystemEvent> {
+        self.inner.system.as_ref().map(SystemEvent::of)
+    }
+
     /// The sender's own id for it; null for everyone but the author.
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         let own = ctx.viewer()?.user() == self.inner.author;
@@ -183,6 +188,58 @@ impl Message {
     async fn viewer_can_edit(&self, ctx: &Context<'_>) -> Result<bool> {
         let changeable = !self.inner.is_deleted() && self.inner.kind != messages::MessageKind::System;
         Ok(changeable && ctx.viewer()?.user() == self.inner.author)
+    }
+}
+
+/// What happened to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub enum SystemEventType {
+    /// Somebody came in.
+    MemberJoined,
+    /// Somebody went, or was removed.
+    MemberLeft,
+    /// Somebody's role or silence changed.
+    MemberUpdated,
+    /// The channel's own fields changed.
+    ChannelUpdated,
+}
+
+/// What happened to a channel; the message's author caused it.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct SystemEvent {
+    /// What it was.
+    #[graphql(name = "type")]
+    kind: SystemEventType,
+    /// The names of the channel's fields that changed, such as `topic`; empty on other events.
+    changed: Vec<String>,
+    #[graphql(skip)]
+    member: Option<UserId>,
+}
+
+impl SystemEvent {
+    fn of(event: &messages::SystemEvent) -> Self {
+        use messages::SystemEvent as Domain;
+        let (kind, member) = match event {
+            Domain::MemberJoined { user } => (SystemEventType::MemberJoined, Some(*user)),
+            Domain::MemberLeft { user, .. } => (SystemEventType::MemberLeft, Some(*user)),
+            Domain::MemberChanged { user, .. } => (SystemEventType::MemberUpdated, Some(*user)),
+            Domain::ChannelUpdated { .. } => (SystemEventType::ChannelUpdated, None),
+        };
+        let changed = match event {
+            Domain::ChannelUpdated { changed } => changed.clone(),
+            _ => Vec::new(),
+        };
+        Self { kind, changed, member }
+    }
+}
+
+#[ComplexObject]
+impl SystemEvent {
+    /// Whom it is about; null where it is about the channel itself.
+    async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        let member = self.member?;
+        Some(async { Ok(ctx.loaders()?.user(member).await?.into()) }.await)
     }
 }
 

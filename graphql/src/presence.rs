@@ -89,8 +89,8 @@ impl PresenceSubscription {
             known: before.into_iter().map(|presence| (presence.user, presence)).collect(),
         };
         Ok(stream::unfold(watch, |mut watch| async move {
-            let changed = watch.next().await?;
-            Some((Ok(changed.into_iter().map(Presence::from).collect()), watch))
+            let batch = watch.next().await?;
+            Some((Ok(batch.into_iter().map(Presence::from).collect()), watch))
         }))
     }
 }
@@ -113,7 +113,7 @@ impl Watch {
             let silence =
                 ends.map(|end| Duration::from_millis(u64::try_from(end.0 - now.0).unwrap_or(0) + 1));
             tokio::select! {
-                change = self.changes.recv() => self.note(change, &mut touched)?,
+                change = self.changes.recv() => self.note(&change, &mut touched)?,
                 () = wait(silence) => {
                     let now = self.chat.now();
                     touched.extend(self.known.values().filter(|known| known.expires_at.is_some_and(|end| end <= now)).map(|known| known.user));
@@ -124,7 +124,7 @@ impl Watch {
             }
             let until = Instant::now() + COALESCE;
             while let Ok(change) = tokio::time::timeout_at(until, self.changes.recv()).await {
-                self.note(change, &mut touched)?;
+                self.note(&change, &mut touched)?;
             }
             let users: Vec<UserId> = touched.into_iter().collect();
             // The live store is away: what changed meanwhile is found when it is back and everybody is looked at.
@@ -144,11 +144,11 @@ impl Watch {
 
     fn note(
         &self,
-        change: std::result::Result<Option<UserId>, RecvError>,
+        change: &std::result::Result<Option<UserId>, RecvError>,
         touched: &mut HashSet<UserId>,
     ) -> Option<()> {
         match change {
-            Ok(Some(user)) => touched.extend(self.known.contains_key(&user).then_some(user)),
+            Ok(Some(user)) => touched.extend(self.known.contains_key(user).then_some(*user)),
             Ok(None) | Err(RecvError::Lagged(_)) => touched.extend(self.known.keys()),
             Err(RecvError::Closed) => return None,
         }

@@ -1,4 +1,4 @@
-//! Scalars beyond GraphQL's own.
+//! Scalars beyond GraphQL's own. The schema takes a scalar's description from its `impl ScalarType`.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use quikapp_chat::entities::Timestamp;
@@ -7,6 +7,7 @@ use quikapp_chat::entities::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateTime(pub Timestamp);
 
+/// A moment: RFC 3339 in UTC with milliseconds, such as `2026-11-21T04:26:00.000Z`. Any RFC 3339 offset is accepted.
 #[Scalar(specified_by_url = "https://scalars.graphql.org/andimarek/date-time")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -29,6 +30,7 @@ impl From<Timestamp> for DateTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BigInt(pub i64);
 
+/// A whole number up to 2^53 - 1, written as a JSON number.
 #[Scalar]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -49,8 +51,10 @@ impl ScalarType for BigInt {
 
 /// An absolute http or https address.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::upper_case_acronyms)] // the scalar's name
 pub struct URL(pub String);
 
+/// An absolute http or https address.
 #[Scalar(name = "URL")]
 impl ScalarType for URL {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -67,8 +71,10 @@ impl ScalarType for URL {
 
 /// Any JSON value.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::upper_case_acronyms)] // the scalar's name
 pub struct JSON(pub serde_json::Value);
 
+/// Any JSON value.
 #[Scalar(name = "JSON")]
 impl ScalarType for JSON {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -84,6 +90,7 @@ impl ScalarType for JSON {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor(pub String);
 
+/// A position in a stream of events. Keep it, give it back in `after`, never parse it.
 #[Scalar]
 impl ScalarType for EventCursor {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -56,7 +56,7 @@ pub struct User {
     /// When it was deleted; null if it was not.
     pub deleted_at: Option<DateTime>,
     #[graphql(skip)]
-    user: UserId,
+    key: UserId,
 }
 
 impl From<Arc<users::Model>> for User {
@@ -73,7 +73,7 @@ impl From<Arc<users::Model>> for User {
             created_at: DateTime(user.created_at),
             updated_at: DateTime(user.updated_at),
             deleted_at: user.deleted_at.map(DateTime),
-            user: user.id,
+            key: user.id,
         }
     }
 }
@@ -100,7 +100,7 @@ impl User {
 impl User {
     /// Whether they are online; null while that cannot be found out.
     async fn presence(&self, ctx: &Context<'_>) -> Option<Result<Presence>> {
-        Some(async { Ok(ctx.loaders()?.presence(self.user).await?.into()) }.await)
+        Some(async { Ok(ctx.loaders()?.presence(self.key).await?.into()) }.await)
     }
 }
 

@@ -12,7 +12,9 @@ use crate::{
     channels::{ChannelConnection, ChannelType, MemberRole},
     context::ContextExt,
     error::Result,
-    ids, paging,
+    ids,
+    inputs::change,
+    paging,
     scalars::{DateTime, JSON, URL},
     users::User,
 };
@@ -341,13 +343,6 @@ impl WorkspaceMutation {
         #[graphql(desc = "The workspace's id.")] id: ID,
         #[graphql(desc = "The changes.")] input: UpdateWorkspaceInput,
     ) -> Result<UpdateWorkspacePayload> {
-        fn change<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
-            match value {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(value) => Some(Some(value)),
-            }
-        }
         let changes = WorkspaceChanges {
             name: input.name,
             domain: change(input.domain),

@@ -59,6 +59,14 @@ pub async fn fill(chat: &Chat) -> Result<DemoLogin> {
     filled.map(|()| login)
 }
 
+/// The login of a demo that is there already; none if it is not, or its password was changed.
+pub async fn login(chat: &Chat) -> Option<DemoLogin> {
+    let login = DemoLogin { email: PEOPLE[0].email(), password: PASSWORD.to_owned() };
+    let session = chat.sign_in(&login.email, &login.password, ClientInfo::default()).await.ok()?;
+    chat.revoke_session(&session.viewer, session.session.id).await.ok()?;
+    Some(login)
+}
+
 /// The people who are signed in for the moment.
 struct Cast<'a> {
     chat: &'a Chat,

@@ -72,7 +72,8 @@ pub(super) fn check_locale(validation: &mut Validation, field: &str, locale: &st
     let language_ok =
         matches!(language.len(), 2..=3 | 5..=8) && language.bytes().all(|c| c.is_ascii_alphabetic());
     // A single character announces what follows it, so it cannot be the last.
-    let rest_ok = parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric()))
+    let rest_ok = parts
+        .all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric()))
         && (!locale.contains('-') || locale.rsplit('-').next().is_some_and(|last| last.len() > 1));
     validation.check(
         language_ok && rest_ok && locale.len() <= LOCALE_LENGTH,
@@ -94,11 +95,16 @@ mod tests {
     #[test]
     fn addresses() {
         assert_eq!(normal_email("  Ada.L@Example.ORG\n"), "ada.l@example.org");
-        for good in ["a@b.co", "first.last+tag@sub.example.org", "élodie@exämple.fr", "\"quoted\"@example.org"] {
+        for good in
+            ["a@b.co", "first.last+tag@sub.example.org", "élodie@exämple.fr", "\"quoted\"@example.org"]
+        {
             assert!(passes(|v| check_email(v, "email", good)), "{good}");
         }
         let long = format!("{}@{}.org", "a".repeat(64), "b.".repeat(100));
-        for bad in ["", "a", "@", "a@b", "a@b.", "a@.b", "@b.co", "a b@c.de", "a@b@c.de", "a@-b.de", "a\0@b.de", &long] {
+        for bad in [
+            "", "a", "@", "a@b", "a@b.", "a@.b", "@b.co", "a b@c.de", "a@b@c.de", "a@-b.de", "a\0@b.de",
+            &long,
+        ] {
             assert!(!passes(|v| check_email(v, "email", bad)), "{bad}");
         }
     }
@@ -109,9 +115,17 @@ mod tests {
             assert!(passes(|v| check_url(v, "url", good)), "{good}");
         }
         let long = format!("https://example.org/{}", "a".repeat(512));
-        for bad in
-            ["", "example.org", "javascript:alert(1)", "data:,x", "https://", "ftp://a.b/c", "https://u:p@a.b", "https://a b", &long]
-        {
+        for bad in [
+            "",
+            "example.org",
+            "javascript:alert(1)",
+            "data:,x",
+            "https://",
+            "ftp://a.b/c",
+            "https://u:p@a.b",
+            "https://a b",
+            &long,
+        ] {
             assert!(!passes(|v| check_url(v, "url", bad)), "{bad}");
         }
     }

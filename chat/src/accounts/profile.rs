@@ -37,7 +37,9 @@ impl ProfileChange {
             *name = name.trim().to_owned();
             input::check_line(&mut validation, "input.displayName", name, 1, input::DISPLAY_NAME_LENGTH);
         }
-        for text in [&mut self.avatar_url, &mut self.status_text, &mut self.status_emoji].into_iter().flatten() {
+        for text in
+            [&mut self.avatar_url, &mut self.status_text, &mut self.status_emoji].into_iter().flatten()
+        {
             *text = text.take().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         }
         if let Some(Some(url)) = &self.avatar_url {

@@ -26,7 +26,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was not used for so long is asked whether it still stands before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 /// A statement that takes longer is logged, without its values.
-const SLOW_STATEMENT: Duration = Duration::from_millis(500);
+const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 
 /// Why the relational store could not be opened: one line for the operator, without any password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -165,6 +165,7 @@ impl Chat {
 }
 
 /// An item that ends a stream.
+#[must_use]
 pub fn reset(now: Timestamp, reason: ResetReason) -> Item {
     Item { position: None, seq: None, occurred_at: now, replayed: false, event: Event::Reset(reason) }
 }

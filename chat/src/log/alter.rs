@@ -29,7 +29,9 @@ pub enum Aspect {
 
 /// A change of one message: sees its present state, changes it and says what changed (nothing: no tick is taken), or
 /// refuses. Runs again when another node was faster, so it must have no other effect. Ticks and counters are the lane's.
-pub struct Alteration(Box<dyn Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync>);
+pub struct Alteration(Box<Alter>);
+
+type Alter = dyn Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync;
 
 impl Alteration {
     /// An alteration by a function.
@@ -129,7 +131,9 @@ fn take_tick(
     next.visible_count = head.visible_count + i64::from(next.counts()) - i64::from(present.counts());
     if now > next.ticks_mark_at.plus(TICK_MEMORY) {
         let mark = next.ticks_mark;
-        next.ticks.retain(|tick| *tick > mark);
+        // Its place in history is never given away.
+        let ts = next.ts;
+        next.ticks.retain(|tick| *tick > mark || *tick == ts);
         next.ticks_mark = seq;
         next.ticks_mark_at = now;
     }

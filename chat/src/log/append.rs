@@ -116,7 +116,7 @@ impl Lane {
             Ok(Some(message)) => first.answer(&Ok(Arc::new(message)), true),
             // It was there a moment ago and is gone for good: its time to be purged had come.
             Ok(None) => {
-                first.answer(&Err(Error::Conflict("a message with this clientMessageId was purged")), false)
+                first.answer(&Err(Error::Conflict("a message with this clientMessageId was purged")), false);
             }
             Err(error) => first.answer(&Err(error), false),
         }

@@ -87,7 +87,7 @@ impl Chat {
         member.writable()?;
         let present = self.visible_message(member, id).await?;
         let user = member.viewer().user();
-        if present.kind == MessageKind::System || (present.author != user && !member.moderate().is_ok()) {
+        if present.kind == MessageKind::System || (present.author != user && member.moderate().is_err()) {
             return Err(Error::Forbidden("only its author or a moderator can delete a message"));
         }
         let now = self.env.now();

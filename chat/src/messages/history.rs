@@ -88,7 +88,7 @@ impl Chat {
     /// A page of what the reader may see of a channel's timeline or of a thread.
     ///
     /// # Errors
-    /// NOT_FOUND for a middle that the reader cannot see.
+    /// [`Error::NotFound`] for a middle that the reader cannot see.
     pub async fn history(
         &self,
         reader: &ChannelReader,

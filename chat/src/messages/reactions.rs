@@ -37,7 +37,8 @@ impl Chat {
     /// Puts the member's reaction; putting it again changes nothing.
     ///
     /// # Errors
-    /// INVALID for what is no emoji; QUOTA_EXCEEDED past 50 emojis or 5,000 users; CONFLICT on a tombstone.
+    /// [`Error::Invalid`] for what is no emoji; [`Error::QuotaExceeded`] past 50 emojis or 5,000 users;
+    /// [`Error::Conflict`] on a tombstone.
     pub async fn add_reaction(
         &self,
         member: &ChannelMember,
@@ -76,7 +77,7 @@ impl Chat {
     /// Takes the member's reaction back; taking back what is not there changes nothing.
     ///
     /// # Errors
-    /// CONFLICT on a tombstone.
+    /// [`Error::Conflict`] on a tombstone.
     pub async fn remove_reaction(
         &self,
         member: &ChannelMember,

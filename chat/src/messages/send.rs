@@ -40,8 +40,8 @@ impl Chat {
     /// Sends a message to the member's channel.
     ///
     /// # Errors
-    /// INVALID with every bad field; ARCHIVED; NOT_FOUND for a root or quoted message that the sender cannot see;
-    /// UNAVAILABLE when it is not known whether the message was written: the same `client_message_id` tells.
+    /// [`Error::Invalid`] with every bad field; [`Error::Archived`]; [`Error::NotFound`] for a root or quoted message that
+    /// the sender cannot see; [`Error::Unavailable`] when it is not known whether the message was written: the same `client_message_id` tells.
     pub async fn send_message(&self, member: &ChannelMember, new: NewMessage) -> Result<Appended> {
         member.writable()?;
         let mut validation = Validation::default();

@@ -1,4 +1,4 @@
-//! A message as a MongoDB document. The mapping is spelled out, so that renaming a field of the domain cannot change what
+//! A message as a `MongoDB` document. The mapping is spelled out, so that renaming a field of the domain cannot change what
 //! is stored.
 
 use std::borrow::Cow;
@@ -59,6 +59,9 @@ struct MessageDocument<'a> {
     // Derived, for indexes and filters; never read back.
     in_timeline: bool,
     visible: bool,
+    /// `ts` of what is visible in the timeline: a field of its own, so that only one index can answer for the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    visible_ts: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reactions: Vec<ReactionDocument<'a>>,
     thread: ThreadDocument,
@@ -230,6 +233,7 @@ impl<'a> From<&'a Message> for MessageDocument<'a> {
             thread_pending: message.thread_pending,
             in_timeline: message.in_timeline(),
             visible: message.counts(),
+            visible_ts: (message.counts() && message.in_timeline()).then_some(message.ts),
             reactions: message.reactions.iter().map(Into::into).collect(),
             thread: ThreadDocument {
                 reply_count: message.thread.reply_count,

@@ -21,9 +21,9 @@ pub(super) const TIMELINE: &str = "channel_timeline";
 pub(super) const THREAD: &str = "channel_thread";
 /// Replies whose root does not carry them yet.
 pub(super) const PENDING: &str = "channel_thread_pending";
-/// Tombstones by the time at which they go; MongoDB removes them by it.
+/// Tombstones by the time at which they go; `MongoDB` removes them by it.
 pub(super) const PURGE: &str = "purge_at";
-/// What MongoDB itself calls the index on `_id`.
+/// What `MongoDB` itself calls the index on `_id`.
 pub(super) const ID: &str = "_id_";
 
 /// The index of this name, as a hint.
@@ -81,11 +81,7 @@ pub(super) async fn ensure(messages: &Collection<Document>) -> mongodb::error::R
             ),
             index(TIMELINE, channel(doc! { "in_timeline": 1, "ts": -1 }), plain()),
             index("channel_history", channel(doc! { "ts": -1 }), plain()),
-            index(
-                "channel_newest",
-                channel(doc! { "ts": -1 }),
-                partial(doc! { "in_timeline": true, "visible": true }),
-            ),
+            index("channel_newest", channel(doc! { "visible_ts": -1 }), partial(exists("visible_ts"))),
             index(THREAD, channel(doc! { "thread_root": 1, "ts": 1 }), partial(exists("thread_root"))),
             index(PENDING, channel(doc! { "ts": 1 }), partial(doc! { "thread_pending": true })),
             index("workspace_created_at", doc! { "workspace_id": 1, "created_at": -1 }, plain()),

@@ -25,9 +25,12 @@ use crate::{
 /// How much unfinished work one call returns.
 const PENDING_LIMIT: i64 = 1_000;
 
+/// What the server takes for the size of a batch, and more than any caller asks for.
+const LARGEST_BATCH: u32 = 100_000;
+
 /// A cursor's batch, so that an answer is one round trip.
 fn batch(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX).saturating_add(1)
+    u32::try_from(length).map_or(LARGEST_BATCH, |length| length.saturating_add(1).min(LARGEST_BATCH))
 }
 
 async fn decoded(mut cursor: Cursor<RawDocumentBuf>) -> Result<Vec<Message>, Failure> {
@@ -145,9 +148,9 @@ impl MongoStore {
         let pipeline = [
             doc! { "$documents": documents },
             newest_of_each(
-                doc! { "in_timeline": true, "visible": true },
-                Some(doc! { "$gt": ["$ts", "$$after"] }),
-                doc! { "ts": -1 },
+                doc! { "visible_ts": { "$gt": 0 } },
+                Some(doc! { "$gt": ["$visible_ts", "$$after"] }),
+                doc! { "visible_ts": -1 },
                 None,
             ),
             doc! { "$unwind": "$found" },

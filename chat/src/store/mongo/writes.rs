@@ -71,9 +71,8 @@ impl MongoStore {
         let (collection, calls) = (self.messages.clone(), self.calls.clone());
         let call = async move {
             let all = documents.len();
-            let error = match collection.insert_many(documents).ordered(true).await {
-                Ok(_) => return Ok(Inserted { committed: all, conflict: None }),
-                Err(error) => error,
+            let Err(error) = collection.insert_many(documents).ordered(true).await else {
+                return Ok(Inserted { committed: all, conflict: None });
             };
             let Some(duplicate) = Duplicate::of(&error) else { return Err(error.into()) };
             // The server names only the first index that refused.

@@ -11,23 +11,24 @@ pub(super) fn unavailable() -> Error {
 
 /// Logs a failure and sorts it.
 pub(super) fn tell(what: &'static str, error: &rusqlite::Error) -> Error {
-    match error.sqlite_error_code() {
+    let passing = matches!(
+        error.sqlite_error_code(),
         Some(
             ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly
-            | ErrorCode::OutOfMemory
-            | ErrorCode::OperationInterrupted,
-        ) => {
-            tracing::warn!(what, %error, "the message store does not answer");
-            unavailable()
-        }
-        _ => {
-            tracing::error!(what, %error, "the message store refused a statement");
-            Error::Internal
-        }
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
+        )
+    );
+    if passing {
+        tracing::warn!(what, %error, "the message store does not answer");
+        unavailable()
+    } else {
+        tracing::error!(what, %error, "the message store refused a statement");
+        Error::Internal
     }
 }

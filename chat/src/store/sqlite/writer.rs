@@ -21,12 +21,14 @@ const WEIGHT_LIMIT: usize = 4_096;
 /// Tells a caller what became of its job, once the transaction has ended.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
+/// Gets a connection inside of a transaction, or why there is none.
+type Run = Box<dyn FnOnce(Result<&Connection>) -> Option<Answer> + Send>;
+
 /// A change that waits for its turn. What it returns is called after the commit.
 struct Job {
     /// Roughly how many rows it writes.
     weight: usize,
-    /// Gets a connection inside of a transaction, or why there is none.
-    run: Box<dyn FnOnce(Result<&Connection>) -> Option<Answer> + Send>,
+    run: Run,
 }
 
 /// The way to the writing thread. The thread ends when this is dropped and its queue is empty.

@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::MessageRow;
+use super::row::{MessageRow, key_bytes};
 use crate::{
     messages::model::ChannelKey,
     store::{Conflict, Inserted, Replaced},
 };
 
-use super::row::key_bytes;
+/// A UUID's.
+type Bytes = [u8; 16];
 
 const INSERT: &str = "INSERT INTO messages (id, workspace_id, channel_id, author_id, ts, seq, visible_count, \
      client_message_id, thread_root, in_timeline, visible, thread_pending, created_at, purge_at, ticks, body) \
@@ -141,12 +142,7 @@ pub(super) fn replace(
     Ok(Replaced::Done)
 }
 
-fn free_tick(
-    connection: &Connection,
-    workspace: &[u8; 16],
-    channel: &[u8; 16],
-    tick: i64,
-) -> rusqlite::Result<()> {
+fn free_tick(connection: &Connection, workspace: &Bytes, channel: &Bytes, tick: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "DELETE FROM message_ticks WHERE workspace_id = ?1 AND channel_id = ?2 AND tick = ?3",
@@ -158,7 +154,7 @@ fn free_tick(
 pub(super) fn clear_thread_pending(
     connection: &Connection,
     key: ChannelKey,
-    replies: &[[u8; 16]],
+    replies: &[Bytes],
 ) -> rusqlite::Result<()> {
     let (workspace, channel) = key_bytes(key);
     let mut update = connection.prepare_cached(
@@ -200,7 +196,7 @@ pub(super) fn purge(connection: &Connection, now: i64, limit: i64) -> rusqlite::
         "SELECT id, workspace_id, channel_id, ticks FROM messages \
          WHERE purge_at IS NOT NULL AND purge_at <= ?1 ORDER BY purge_at LIMIT ?2",
     )?;
-    let due: Vec<([u8; 16], [u8; 16], [u8; 16], String)> = due
+    let due: Vec<(Bytes, Bytes, Bytes, String)> = due
         .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (id, workspace, channel, ticks) in &due {

@@ -1,0 +1,42 @@
+//! Tests of the whole system from outside: the real server, over real HTTP and WebSocket, on both kinds of store.
+//!
+//! `cargo test --test integration -- embedded::` runs those on the embedded stores, `servers::` those on `MySQL`, `MongoDB`
+//! and Redis. The servers are found by `DATABASE_URL`, `MONGODB_URL` and `REDIS_URL`, or started by `scripts/servers`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod accounts;
+mod browser;
+mod channels;
+mod faults;
+mod import;
+mod isolation;
+mod live;
+mod messages;
+mod query_counts;
+mod schema;
+mod support;
+mod two_nodes;
+mod workspaces;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut suite = support::Suite::default();
+    for module in [
+        accounts::in_both_modes,
+        workspaces::in_both_modes,
+        channels::in_both_modes,
+        messages::in_both_modes,
+        live::in_both_modes,
+        isolation::in_both_modes,
+        schema::in_both_modes,
+        query_counts::in_both_modes,
+        import::in_both_modes,
+        two_nodes::on_servers,
+        faults::on_servers,
+        browser::in_both_modes,
+    ] {
+        module(&mut suite);
+    }
+    suite.run()
+}

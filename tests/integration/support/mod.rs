@@ -1,0 +1,20 @@
+//! What tests are made of: real servers, clients of them, and workspaces with people in them.
+
+mod client;
+pub(crate) mod introspection;
+mod names;
+mod server;
+mod socket;
+mod stores;
+mod suite;
+mod wait;
+mod world;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use names::{client_message_id, email, unique};
+pub(crate) use server::{Server, run};
+pub(crate) use socket::{Item, Socket, Stream};
+pub(crate) use stores::{ServerSet, Stores};
+pub(crate) use suite::{Mode, Skip, Suite, both_modes, servers_only};
+pub(crate) use wait::{SOON, eventually};
+pub(crate) use world::{User, World};
