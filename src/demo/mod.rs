@@ -154,13 +154,11 @@ impl Cast<'_> {
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
-            let token = match &link {
-                Some(token) => token,
-                None => {
-                    let new = self.chat.create_invitation(home, None, MemberRole::Member, None).await?;
-                    link.insert(new.token)
-                }
-            };
+            if link.is_none() {
+                let new = self.chat.create_invitation(home, None, MemberRole::Member, None).await?;
+                link = Some(new.token);
+            }
+            let token = link.as_deref().unwrap_or_default();
             self.chat.accept_invitation(viewer, token).await?;
         }
         Ok(())
