@@ -73,8 +73,12 @@ pub async fn run(chat: &Chat, args: ImportArgs) -> ExitCode {
     report.finish();
     let summary = match imported {
         Ok(summary) => summary,
-        Err(error) => {
+        Err(error) if error.is_retryable() => {
             eprintln!("quikapp import: {error}; what was written stays, run the same command again to go on");
+            return ExitCode::FAILURE;
+        }
+        Err(error) => {
+            eprintln!("quikapp import: {error}");
             return ExitCode::FAILURE;
         }
     };
