@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
 pub use relay::Relay;
-pub use topic::Feed;
+pub use topic::{Feed, Told};
 
 use crate::{
     Result,

@@ -7,9 +7,9 @@ use quikapp_entities::{ChannelId, Timestamp, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
-    Chat, Result,
+    Chat, Error, Result,
     access::{ChannelReader, Viewer},
-    live::{Control, Feed},
+    live::{Control, Feed, Told},
     log::Aspect,
     messages::model::{Message, MessageKind, SystemEvent},
 };
@@ -193,7 +193,9 @@ impl State {
                 biased;
                 control = self.controls.recv() => self.control(control).await,
                 next = self.feed.next() => match next {
-                    Ok((before, message)) => self.told(before, &message),
+                    Ok(Some(told)) => self.told(&told),
+                    // The replay may have come to its end by that.
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(%error, "a stream waits for the store");
                         tokio::time::sleep(RETRY).await;
@@ -203,12 +205,12 @@ impl State {
         }
     }
 
-    fn told(&mut self, before: i64, message: &Arc<Message>) {
+    fn told(&mut self, Told { before, after, message }: &Told) {
         if message.ts <= self.floor {
             return;
         }
         let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
-        let items = events(before, before, message, replayed);
+        let items = events(*before, *after, message, replayed);
         if let Some((_, count)) = &mut self.catching_up {
             *count += items.len() as u64;
         }
@@ -233,10 +235,17 @@ impl State {
             self.end();
             return;
         }
-        match self.chat.channel_reader(&self.viewer, self.channel).await {
-            Ok(reader) => self.floor = reader.floor(),
-            // Not to know is not to be allowed.
-            Err(_) => self.end(),
+        loop {
+            match self.chat.channel_reader(&self.viewer, self.channel).await {
+                Ok(reader) => self.floor = reader.floor(),
+                // Not to know is not to be allowed: nothing is told until it is known.
+                Err(Error::Unavailable { .. }) => {
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                Err(_) => self.end(),
+            }
+            return;
         }
     }
 
