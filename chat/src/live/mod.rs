@@ -179,10 +179,17 @@ async fn dispatch(hub: Weak<Inner>, mut incoming: mpsc::UnboundedReceiver<Incomi
     while let Some(incoming) = incoming.recv().await {
         let Some(hub) = hub.upgrade() else { return };
         match incoming {
-            Incoming::Reconnected => {
+            Incoming::Reconnected { has_dropped } => {
                 hub.topics.check_all();
                 hub.presence.check_all();
                 let _ = hub.control.send(Control::Missed);
+                // Among what was lost may have been that somebody's access ended, which no sweep would find.
+                if has_dropped
+                    && let Some(relay) = &hub.relay
+                    && let Ok(payload) = serde_json::to_vec(&Control::Missed)
+                {
+                    relay.publish(CONTROL_TOPIC, &payload);
+                }
             }
             Incoming::Message { topic, payload } => match topic.as_str() {
                 CONTROL_TOPIC => {
