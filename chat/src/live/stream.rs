@@ -1,6 +1,10 @@
 //! A channel's events for one viewer: replay from a position, then live, until the viewer's access ends.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{Stream, stream};
 use quikapp_entities::{ChannelId, Timestamp, UserId};
@@ -11,7 +15,7 @@ use crate::{
     access::{ChannelReader, Viewer},
     live::{Control, Feed, Told},
     log::Aspect,
-    messages::model::{Message, MessageKind, SystemEvent},
+    messages::model::{ChannelKey, Message, MessageKind, SystemEvent},
 };
 
 /// How long a stream waits before it asks a store again that did not answer.
@@ -122,6 +126,13 @@ impl Chat {
     /// The last tick of a channel, to be read before anything that a stream after it is to complete.
     pub async fn position(&self, reader: &ChannelReader) -> Result<i64> {
         Ok(self.log.head(reader.key()).await?.seq)
+    }
+
+    /// The same of many channels at once, in one query. Only ask for those that the viewer may read.
+    pub async fn positions(&self, keys: &[ChannelKey]) -> Result<HashMap<ChannelKey, i64>> {
+        let mut positions: HashMap<ChannelKey, i64> = keys.iter().map(|key| (*key, 0)).collect();
+        positions.extend(self.store.heads(keys).await?.into_iter().map(|(key, head)| (key, head.seq)));
+        Ok(positions)
     }
 
     /// The channel's events, from now on or after a position.
