@@ -59,7 +59,13 @@ async fn run(command: Command, options: Options) -> Result<ExitCode, ConfigError
         // Printed before anything was opened.
         Command::Schema => {}
         Command::Demo => fill(&chat).await?,
-        Command::Import(args) => return Ok(import::run(&chat, args).await),
+        Command::Import(mut args) => {
+            // So that whoever tries the server out can look at what was imported.
+            if args.owner.is_none() {
+                args.owner = demo::login(&chat).await.map(|login| login.email);
+            }
+            return Ok(import::run(&chat, args).await);
+        }
         Command::User { action } => {
             let (email, status) = match action {
                 UserAction::Suspend { email } => (email, AccountStatus::Suspended),

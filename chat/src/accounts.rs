@@ -1,5 +1,6 @@
 //! Accounts: registering, signing in, and what is told about people.
 
+pub mod deletion;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod input;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -22,6 +22,9 @@ use quikapp_chat::{
     store::{MessageStore, PageQuery, Scope, sqlite::SqliteStore},
 };
 use tokio::sync::mpsc;
+
+/// By channel its counters of members and messages, the time of its newest message, its tick, and its messages.
+type State = BTreeMap<String, (i32, i64, Option<Timestamp>, i64, Vec<Message>)>;
 
 struct World {
     chat: Chat,
@@ -97,7 +100,7 @@ impl World {
     }
 
     /// Everything that an import writes.
-    async fn state(&self) -> BTreeMap<String, (i32, i64, Option<Timestamp>, i64, Vec<Message>)> {
+    async fn state(&self) -> State {
         let mut state = BTreeMap::new();
         for (name, reader) in self.channels().await {
             let row = reader.channel();
@@ -117,7 +120,8 @@ fn entry(line: u64, id: &str, kind: EntryKind, user: &str, text: &str, reply_to:
         id: id.into(),
         // Now and then the clock steps back.
         at: Timestamp(
-            1_100_000_000_000 + i64::try_from(line).unwrap() * 1_000 - i64::from(line % 5 == 0) * 60_000,
+            1_100_000_000_000 + i64::try_from(line).unwrap() * 1_000
+                - i64::from(line.is_multiple_of(5)) * 60_000,
         ),
         kind,
         user: user.into(),
@@ -166,7 +170,7 @@ async fn a_history_comes_in_as_it_is_and_only_once() {
     let (summary, events) = world.import(&history).await;
     let written: Vec<&Entry> = history.iter().filter(|entry| entry.kind.is_written()).collect();
     let actions = written.iter().filter(|entry| entry.kind == EntryKind::Action).count() as u64;
-    let nicks: HashMap<&str, ()> = history.iter().map(|entry| (entry.user.as_str(), ())).collect();
+    let nicks: HashSet<&str> = history.iter().map(|entry| entry.user.as_str()).collect();
     assert_eq!(summary.messages + summary.actions, written.len() as u64);
     assert_eq!((summary.actions, summary.channels, summary.users), (actions, 7, nicks.len() as u64));
     assert_eq!((summary.already_there, summary.skipped), (0, 0));
@@ -195,10 +199,10 @@ async fn a_history_comes_in_as_it_is_and_only_once() {
         }
         if name != "general" {
             let row = reader.channel();
-            let speakers: HashMap<&str, ()> = history
+            let speakers: HashSet<&str> = history
                 .iter()
                 .filter(|entry| entry.excerpt() == name)
-                .map(|entry| (entry.user.as_str(), ()))
+                .map(|entry| entry.user.as_str())
                 .collect();
             assert_eq!(row.kind, ChannelType::Public);
             assert_eq!(usize::try_from(row.member_count).unwrap(), speakers.len());
@@ -228,7 +232,7 @@ async fn an_import_that_was_cut_off_is_finished_by_the_next() {
     cut.import(&history).await;
     whole.import(&history).await;
     // Ids and people differ between two worlds, the rest does not.
-    let told = |state: BTreeMap<String, (i32, i64, Option<Timestamp>, i64, Vec<Message>)>| {
+    let told = |state: State| {
         let mut told = Vec::new();
         for (name, (members, count, last, seq, messages)) in state {
             let position: HashMap<_, _> = messages.iter().map(|one| (one.id, one.ts)).collect();

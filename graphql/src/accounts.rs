@@ -175,6 +175,15 @@ pub struct UpdateProfilePayload {
     user: User,
 }
 
+/// What deleting one's account gives.
+#[derive(SimpleObject)]
+pub struct DeleteAccountPayload {
+    /// The account that is gone.
+    user_id: ID,
+    /// When it went.
+    deleted_at: DateTime,
+}
+
 /// The viewer.
 #[derive(Default)]
 pub struct AccountQuery;
@@ -253,6 +262,18 @@ impl AccountMutation {
         let session: SessionId = ids::parse(&id, "id")?;
         ctx.chat()?.revoke_session(&viewer, session).await?;
         Ok(RevokePayload { session_id: id })
+    }
+
+    /// Deletes the viewer's account: leaves every workspace and channel, ends every session, and takes name, address and
+    /// picture away. Messages stay, by "Deleted user". CONFLICT while the viewer owns a workspace.
+    async fn delete_account(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account's password.")] password: String,
+    ) -> Result<DeleteAccountPayload> {
+        let viewer = ctx.viewer()?;
+        let deleted_at = ctx.chat()?.delete_account(&viewer, password).await?;
+        Ok(DeleteAccountPayload { user_id: ids::id(viewer.user()), deleted_at: DateTime(deleted_at) })
     }
 
     /// Changes the viewer's account.

@@ -154,13 +154,11 @@ impl Cast<'_> {
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
-            let token = match &link {
-                Some(token) => token,
-                None => {
-                    let new = self.chat.create_invitation(home, None, MemberRole::Member, None).await?;
-                    link.insert(new.token)
-                }
-            };
+            if link.is_none() {
+                let new = self.chat.create_invitation(home, None, MemberRole::Member, None).await?;
+                link = Some(new.token);
+            }
+            let token = link.as_deref().unwrap_or_default();
             self.chat.accept_invitation(viewer, token).await?;
         }
         Ok(())
@@ -292,5 +290,56 @@ fn message(id: &str, text: &str) -> NewMessage {
         thread_root: None,
         reply_to: None,
         broadcast: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use quikapp_chat::{
+        Parts,
+        clock::Environment,
+        database::Database,
+        live::Hub,
+        store::{MessageStore, sqlite::SqliteStore},
+    };
+
+    use super::*;
+
+    async fn channels(chat: &Chat, login: &DemoLogin) -> Vec<(String, ChannelType, i32, i64, i64)> {
+        let session = chat.sign_in(&login.email, &login.password, ClientInfo::default()).await.unwrap();
+        let home = chat.workspace_by_slug(&session.viewer, SLUG).await.unwrap();
+        assert_eq!(home.role(), MemberRole::Owner);
+        let page = chat.workspace_channels(&home, None, true, &Window::first(100)).await.unwrap();
+        let row = |reader: &ChannelReader| {
+            let channel = reader.channel();
+            (channel.name.clone(), channel.kind, channel.member_count, channel.message_count, channel.log_seq)
+        };
+        page.items.iter().map(row).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn filling_twice_adds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quikapp.db");
+        let database = Database::sqlite(&file).await.unwrap();
+        quikapp_migration::migrate(database.connection()).await.unwrap();
+        let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(&file).unwrap());
+        let environment = Environment::default();
+        let hub = Hub::alone(Arc::clone(&store), &environment);
+        let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret: vec![7; 32] });
+
+        let login = fill(&chat).await.unwrap();
+        let once = channels(&chat, &login).await;
+        let ubuntu = once.iter().find(|channel| channel.0 == EXCERPT_CHANNEL).unwrap();
+        assert_eq!((ubuntu.1, ubuntu.2, ubuntu.3), (ChannelType::Public, 42 + 8, 300));
+        let general = once.iter().find(|channel| channel.0 == "general").unwrap();
+        assert_eq!((general.2, general.3), (42 + 8, 20));
+        for kind in [ChannelType::Private, ChannelType::Direct] {
+            assert_eq!(once.iter().filter(|channel| channel.1 == kind).count(), 1, "{kind:?}");
+        }
+        assert_eq!(fill(&chat).await.unwrap(), login);
+        assert_eq!(channels(&chat, &login).await, once);
     }
 }

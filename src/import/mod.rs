@@ -34,7 +34,8 @@ pub struct ImportArgs {
     /// The slug of the workspace that it goes into; made if there is none
     #[arg(long, value_name = "SLUG", default_value = "ubuntu")]
     pub workspace: String,
-    /// The address of an account that is to own the new workspace, or to be an admin of one that is there
+    /// The address of an account that is to own the new workspace, or to be an admin of one that is there; without it the
+    /// owner of the demo, where there is one
     #[arg(long, value_name = "EMAIL")]
     pub owner: Option<String>,
 }
@@ -73,8 +74,12 @@ pub async fn run(chat: &Chat, args: ImportArgs) -> ExitCode {
     report.finish();
     let summary = match imported {
         Ok(summary) => summary,
-        Err(error) => {
+        Err(error) if error.is_retryable() => {
             eprintln!("quikapp import: {error}; what was written stays, run the same command again to go on");
+            return ExitCode::FAILURE;
+        }
+        Err(error) => {
+            eprintln!("quikapp import: {error}");
             return ExitCode::FAILURE;
         }
     };

@@ -95,14 +95,21 @@ async fn write(
                 sink.flush().await
             };
             if !matches!(tokio::time::timeout(time_limit, burst).await, Ok(Ok(()))) {
-                return;
+                return false;
             }
         }
+        true
     };
     let close = tokio::select! {
         biased;
         close = &mut closed => close.ok().flatten(),
-        () = writing => return,
+        // All senders may be gone a moment before it is said how to close.
+        is_peer_there = writing => {
+            if !is_peer_there {
+                return;
+            }
+            closed.await.ok().flatten()
+        }
     };
     let frame = close.map(|close| CloseFrame { code: close.code, reason: close.reason.into() });
     let _ = tokio::time::timeout(CLOSE_TIME_LIMIT, sink.send(Message::Close(frame))).await;

@@ -55,7 +55,7 @@ impl Browser {
             rest.split_once('.').map(|(port, _)| port.to_owned())
         })
         .await;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(2)).no_proxy().build().unwrap();
         let profile = folder.path().join("profile");
         let arguments = json!([
             "--headless",

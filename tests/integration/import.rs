@@ -102,7 +102,7 @@ async fn a_history_with_broken_lines_goes_in_once(mode: Mode) {
 
 /// The imported channels by name, with what people wrote there.
 async fn histories(user: &User, slug: &str) -> Vec<(String, Vec<Value>)> {
-    let document = "query($slug: String!) { workspace(slug: $slug) { channels(first: 100) { nodes {
+    let document = "query($slug: String!) { workspace(slug: $slug) { channels(first: 10) { nodes {
         name isGeneral messages(first: 100) { nodes {
             id ts seq kind text createdAt author { displayName id } mentions { id } replyTo { id } threadRoot { id }
         } }

@@ -164,10 +164,11 @@ impl Maker<'_> {
             }
             "INPUT_OBJECT" if is_required => {
                 let fields = list(&self.schema.types[ty["name"].as_str().unwrap()]["inputFields"]);
-                let fields = fields.iter().filter_map(|field| {
-                    let name = field["name"].as_str().unwrap();
-                    Some((name.to_owned(), self.value(name, &field["type"], false)?))
-                });
+                let fields =
+                    fields.iter().filter(|field| field["defaultValue"].is_null()).filter_map(|field| {
+                        let name = field["name"].as_str().unwrap();
+                        Some((name.to_owned(), self.value(name, &field["type"], false)?))
+                    });
                 Some(Value::Object(fields.collect::<Map<_, _>>()))
             }
             "ENUM" if is_required => {
@@ -230,6 +231,10 @@ fn attempts(schema: &Introspection, target: &Target) -> Vec<Attempt> {
                 let (mut declared, mut passed, mut variables) = (Vec::new(), Vec::new(), Map::new());
                 for argument in list(&field["args"]) {
                     let argument_name = argument["name"].as_str().unwrap();
+                    // What has a default is left to it.
+                    if !argument["defaultValue"].is_null() {
+                        continue;
+                    }
                     let Some(value) = maker.value(argument_name, &argument["type"], false) else { continue };
                     declared.push(format!("${argument_name}: {}", type_text(&argument["type"])));
                     passed.push(format!("{argument_name}: ${argument_name}"));

@@ -3,10 +3,15 @@
 //! `cargo test --test integration -- embedded::` runs those on the embedded stores, `servers::` those on `MySQL`, `MongoDB`
 //! and Redis. The servers are found by `DATABASE_URL`, `MONGODB_URL` and `REDIS_URL`, or started by `scripts/servers`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// Variables are written where they are passed, and a time limit has only one way to fail.
+#![allow(clippy::needless_pass_by_value, clippy::match_wild_err_arm)]
+// Tests are deeply nested futures.
+#![recursion_limit = "256"]
 
 mod accounts;
 mod browser;
 mod channels;
+mod demo;
 mod faults;
 mod import;
 mod isolation;
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
         schema::in_both_modes,
         query_counts::in_both_modes,
         import::in_both_modes,
+        demo::in_both_modes,
         two_nodes::on_servers,
         faults::on_servers,
         browser::in_both_modes,

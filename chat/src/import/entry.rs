@@ -117,6 +117,8 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
     use super::*;
 
     const GOOD: &str = r#"{"id":"a:b:7","channel":"x","at":"2004-12-25T09:14:00Z","kind":"action","user":"Bob ","text":" \u0000\u0003waves 👋 ","reply_to":"a:b:6"}"#;
@@ -147,7 +149,7 @@ mod tests {
             ("{", "", "expected an object"),
             ("}", "", "EOF while parsing"),
             ("}", "} {}", "trailing characters"),
-            ("\\u0003", "\\ud800", "surrogate"),
+            ("\\u0003", "\\ud800", "hex escape"),
             ("\"Bob \"", "5", "invalid type: integer"),
         ] {
             let error = Entry::parse(1, GOOD.replacen(from, to, 1).as_bytes()).expect_err(to);

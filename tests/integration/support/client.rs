@@ -23,7 +23,7 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(server: &Server, token: Option<String>) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).no_proxy().build().unwrap();
         Self { http, address: server.address().to_owned(), token }
     }
 

@@ -151,6 +151,11 @@ impl Server {
         &self.inner.address
     }
 
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.inner.log).unwrap()
+    }
+
     /// Kills it as a power cut would.
     pub(crate) fn kill(&self) {
         end(&mut self.inner.child.lock().unwrap());
