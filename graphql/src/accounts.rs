@@ -115,8 +115,7 @@ impl Session {
     /// One of the viewer's own sessions.
     pub(crate) async fn find(ctx: &Context<'_>, id: SessionId) -> Result<Self> {
         let viewer = ctx.viewer()?;
-        let sessions = ctx.chat()?.sessions(&viewer).await?;
-        let found = sessions.into_iter().find(|session| session.id == id);
+        let found = ctx.loaders()?.session(id).await?;
         Ok(Self::of(found.ok_or(quikapp_chat::Error::NotFound("session"))?, &viewer))
     }
 }

@@ -42,15 +42,7 @@ pub struct MentionBlock {
 impl MentionBlock {
     /// The person; null for somebody whom the message did not reach.
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
-        let find = async {
-            let viewer = ctx.viewer()?;
-            let met = ctx.chat()?.acquaintances(&viewer, &[self.user]).await?;
-            if !met.contains(&self.user) {
-                return Ok(None);
-            }
-            Ok(Some(ctx.loaders()?.user(self.user).await?.into()))
-        };
-        find.await.transpose()
+        async { Ok(ctx.loaders()?.acquaintance(self.user).await?.map(User::from)) }.await.transpose()
     }
 }
 

@@ -212,7 +212,7 @@ impl Channel {
     /// The channel's position now. Ask for it before or together with its data, follow `channelEvents` after it, and
     /// nothing is missed in between.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
-        let position = ctx.chat()?.position(&self.reader).await?;
+        let position = ctx.loaders()?.position(self.reader.key()).await?;
         cursors::channel(ctx, self.reader.key().channel, position)
     }
 
@@ -345,12 +345,15 @@ impl ChannelMembership {
 
     /// The beginning of the channel's newest message, up to 140 characters; null if there is none, and on memberships of
     /// others.
-    async fn last_message_preview(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        if self.own(ctx, ())?.is_none() || !self.inner.is_present() {
-            return Ok(None);
-        }
-        let newest = ctx.loaders()?.newest(self.inner.channel_id).await?;
-        Ok(newest.map(|message| message.text.chars().take(140).collect()))
+    async fn last_message_preview(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        let find = async {
+            if self.own(ctx, ())?.is_none() || !self.inner.is_present() {
+                return Ok(None);
+            }
+            let newest = ctx.loaders()?.newest(self.inner.channel_id).await?;
+            Ok(newest.map(|message| message.text.chars().take(140).collect()))
+        };
+        find.await.transpose()
     }
 }
 

@@ -11,16 +11,21 @@ use crate::{context::ContextExt, error::Result, paging, scalars::EventCursor};
 
 /// A position as a client holds it.
 pub(crate) enum Position {
-    /// Go on after this tick.
-    After(i64),
+    /// Go on after this tick; with when it was given out.
+    After(i64, Timestamp),
     /// Given out longer ago than tombstones are kept.
     Expired,
 }
 
 /// Writes a channel's position.
 pub(crate) fn channel(ctx: &Context<'_>, channel: ChannelId, seq: i64) -> Result<EventCursor> {
-    let now = ctx.chat()?.now();
-    Ok(EventCursor(paging::cursor(&(channel.0.simple().to_string(), seq, now.0))))
+    Ok(channel_at(channel, seq, ctx.chat()?.now()))
+}
+
+/// The same for what is given out with the knowledge of an earlier moment: a replay is behind the present, and tombstones
+/// that it has not come to are kept from their deletion on, not from now on.
+pub(crate) fn channel_at(channel: ChannelId, seq: i64, at: Timestamp) -> EventCursor {
+    EventCursor(paging::cursor(&(channel.0.simple().to_string(), seq, at.0)))
 }
 
 /// Reads a position in this channel.
@@ -29,7 +34,7 @@ pub(crate) fn read_channel(ctx: &Context<'_>, channel: ChannelId, cursor: &Event
     match parsed {
         Some((of, seq, at)) if of == channel.0.simple().to_string() && seq >= 0 => {
             let expired = Timestamp(at).plus(SOFT_DELETE) < ctx.chat()?.now();
-            Ok(if expired { Position::Expired } else { Position::After(seq) })
+            Ok(if expired { Position::Expired } else { Position::After(seq, Timestamp(at)) })
         }
         _ => Err(Error::invalid("after", "is no cursor of this channel").into()),
     }

@@ -1,26 +1,38 @@
 //! Batching: what the fields of one request ask for one by one is read from the stores together. Nothing is remembered
 //! from one batch to the next, so a loader on a long subscription never shows what is no longer so.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use dataloader::{BatchFn, non_cached::Loader};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use quikapp_chat::{
     Chat, Error,
     access::{ChannelReader, Viewer, WorkspaceMember},
-    entities::{ChannelId, UserId, WorkspaceId, channel_members, ids::MessageKey, users},
+    entities::{
+        ChannelId, SessionId, UserId, WorkspaceId, channel_members, ids::MessageKey, user_sessions, users,
+        workspace_members,
+    },
     live::presence::Presence,
-    messages::Message,
+    messages::{ChannelKey, Message},
 };
 
 use crate::{context::Identity, error::Result};
 
-/// Most keys of one batch.
+/// Most keys of one query.
 const BATCH: usize = 1_000;
+/// Turns of the runtime for which a field waits for others to ask too.
+const TURNS: usize = 10;
 
 /// Reads many values at once for one viewer.
 trait Source: Send + Sync + 'static {
-    type Key: Copy + Eq + Hash + std::fmt::Debug + Send + Sync;
-    type Value: Clone + Send + Sync;
+    type Key: Copy + Eq + Hash + Send + Sync + 'static;
+    type Value: Clone + Send + Sync + 'static;
     fn load(
         chat: &Chat,
         viewer: &Viewer,
@@ -28,36 +40,73 @@ trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = quikapp_chat::Result<HashMap<Self::Key, Self::Value>>> + Send;
 }
 
-struct Batch<S> {
+type Found<S> = Arc<quikapp_chat::Result<HashMap<<S as Source>::Key, <S as Source>::Value>>>;
+/// Whoever waits for a batch carries it on, so that it does not matter which of the fields are given up.
+type Batch<S> = Shared<BoxFuture<'static, Found<S>>>;
+
+/// The batch that is still open, with its keys.
+struct Forming<S: Source> {
+    keys: HashSet<S::Key>,
+    batch: Option<Batch<S>>,
+}
+
+struct OneLoader<S: Source> {
     chat: Chat,
     identity: Identity,
-    source: std::marker::PhantomData<S>,
+    forming: Arc<Mutex<Forming<S>>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl<S: Source> BatchFn<S::Key, quikapp_chat::Result<Option<S::Value>>> for Batch<S> {
-    async fn load(&mut self, keys: &[S::Key]) -> HashMap<S::Key, quikapp_chat::Result<Option<S::Value>>> {
-        let found = match self.identity.get() {
-            Some(viewer) => S::load(&self.chat, &viewer, keys).await,
-            None => Err(Error::Unauthenticated("sign in first")),
-        };
-        match found {
-            Ok(mut found) => keys.iter().map(|key| (*key, Ok(found.remove(key)))).collect(),
-            Err(error) => keys.iter().map(|key| (*key, Err(error.clone()))).collect(),
-        }
-    }
+// A poisoned lock guards a plain set: it is as good as before.
+fn lock<S: Source>(forming: &Mutex<Forming<S>>) -> MutexGuard<'_, Forming<S>> {
+    forming.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-struct OneLoader<S: Source>(Loader<S::Key, quikapp_chat::Result<Option<S::Value>>, Batch<S>>);
 
 impl<S: Source> OneLoader<S> {
     fn new(chat: &Chat, identity: &Identity) -> Self {
-        let batch =
-            Batch { chat: chat.clone(), identity: identity.clone(), source: std::marker::PhantomData };
-        Self(Loader::new(batch).with_max_batch_size(BATCH))
+        Self {
+            chat: chat.clone(),
+            identity: identity.clone(),
+            forming: Arc::new(Mutex::new(Forming { keys: HashSet::new(), batch: None })),
+            turn: Arc::default(),
+        }
     }
 
     async fn get(&self, key: S::Key) -> Result<Option<S::Value>> {
-        Ok(self.0.try_load(key).await.map_err(|_| Error::Internal)??)
+        let batch = {
+            let mut forming = lock(&self.forming);
+            forming.keys.insert(key);
+            forming.batch.get_or_insert_with(|| self.batch()).clone()
+        };
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        match batch.await.as_ref() {
+            Ok(found) => Ok(found.get(&key).cloned()),
+            Err(error) => Err(error.clone().into()),
+        }
+    }
+
+    /// A batch of what is asked for until it is first waited for.
+    fn batch(&self) -> Batch<S> {
+        let (chat, identity, turn) = (self.chat.clone(), self.identity.clone(), Arc::clone(&self.turn));
+        let forming = Arc::downgrade(&self.forming);
+        let load = async move {
+            // One at a time: what is asked for while another one is under way comes together.
+            let _turn = turn.lock().await;
+            let keys: Vec<S::Key> = forming.upgrade().map_or_else(Vec::new, |forming| {
+                let mut forming = lock(&forming);
+                forming.batch = None;
+                forming.keys.drain().collect()
+            });
+            let viewer = identity.get().ok_or(Error::Unauthenticated("sign in first"))?;
+            let mut found = HashMap::with_capacity(keys.len());
+            for part in keys.chunks(BATCH) {
+                found.extend(S::load(&chat, &viewer, part).await?);
+            }
+            Ok(found)
+        };
+        load.map(Arc::new).boxed().shared()
     }
 }
 
@@ -81,12 +130,33 @@ macro_rules! source {
 source!(Users, UserId => Arc<users::Model>, |chat, _viewer, keys| {
     Ok(chat.users(keys).await?.into_iter().map(|user| (user.id, Arc::new(user))).collect())
 });
+source!(Acquaintances, UserId => Arc<users::Model>, |chat, viewer, keys| {
+    let met: Vec<UserId> = chat.acquaintances(viewer, keys).await?.into_iter().collect();
+    Ok(chat.users(&met).await?.into_iter().map(|user| (user.id, Arc::new(user))).collect())
+});
+source!(Sessions, SessionId => user_sessions::Model, |chat, viewer, _keys| {
+    Ok(chat.sessions(viewer).await?.into_iter().map(|session| (session.id, session)).collect())
+});
 source!(Presences, UserId => Presence, |chat, _viewer, keys| {
     Ok(chat.hub().presence().of(keys).await?.into_iter().map(|presence| (presence.user, presence)).collect())
 });
 source!(Workspaces, WorkspaceId => WorkspaceMember, |chat, viewer, keys| {
     chat.workspace_members_by_ids(viewer, keys).await
 });
+source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |chat, viewer, keys| {
+    let mut users: HashMap<WorkspaceId, Vec<UserId>> = HashMap::new();
+    for (workspace, user) in keys {
+        users.entry(*workspace).or_default().push(*user);
+    }
+    let workspaces: Vec<WorkspaceId> = users.keys().copied().collect();
+    let mut found = HashMap::new();
+    for (workspace, own) in chat.workspace_members_by_ids(viewer, &workspaces).await? {
+        let members = chat.workspace_memberships(&own, &users[&workspace]).await?;
+        found.extend(members.into_iter().map(|(user, member)| ((workspace, user), member)));
+    }
+    Ok(found)
+});
+source!(Positions, ChannelKey => i64, |chat, _viewer, keys| chat.positions(keys).await);
 source!(Channels, ChannelId => ChannelReader, |chat, viewer, keys| chat.channel_readers(viewer, keys).await);
 source!(Messages, MessageKey => Arc<Message>, |chat, viewer, keys| {
     Ok(chat.messages(viewer, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
@@ -104,8 +174,12 @@ source!(DirectMembers, ChannelId => Vec<UserId>, |chat, viewer, keys| chat.membe
 /// The loaders of one request.
 pub struct Loaders {
     users: OneLoader<Users>,
+    acquaintances: OneLoader<Acquaintances>,
+    sessions: OneLoader<Sessions>,
     presences: OneLoader<Presences>,
     workspaces: OneLoader<Workspaces>,
+    workspace_members: OneLoader<WorkspaceMembers>,
+    positions: OneLoader<Positions>,
     channels: OneLoader<Channels>,
     messages: OneLoader<Messages>,
     newest: OneLoader<Newest>,
@@ -117,8 +191,12 @@ impl Loaders {
     pub(crate) fn new(chat: &Chat, identity: &Identity) -> Self {
         Self {
             users: OneLoader::new(chat, identity),
+            acquaintances: OneLoader::new(chat, identity),
+            sessions: OneLoader::new(chat, identity),
             presences: OneLoader::new(chat, identity),
             workspaces: OneLoader::new(chat, identity),
+            workspace_members: OneLoader::new(chat, identity),
+            positions: OneLoader::new(chat, identity),
             channels: OneLoader::new(chat, identity),
             messages: OneLoader::new(chat, identity),
             newest: OneLoader::new(chat, identity),
@@ -132,6 +210,16 @@ impl Loaders {
         Ok(self.users.get(id).await?.ok_or(Error::NotFound("user"))?)
     }
 
+    /// An account, if the viewer may see it.
+    pub(crate) async fn acquaintance(&self, id: UserId) -> Result<Option<Arc<users::Model>>> {
+        self.acquaintances.get(id).await
+    }
+
+    /// One of the viewer's own sessions.
+    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<user_sessions::Model>> {
+        self.sessions.get(id).await
+    }
+
     /// Somebody's presence.
     pub(crate) async fn presence(&self, id: UserId) -> Result<Presence> {
         Ok(self.presences.get(id).await?.ok_or(Error::Internal)?)
@@ -140,6 +228,20 @@ impl Loaders {
     /// The viewer's membership in a workspace.
     pub(crate) async fn workspace(&self, id: WorkspaceId) -> Result<WorkspaceMember> {
         Ok(self.workspaces.get(id).await?.ok_or(Error::NotFound("workspace"))?)
+    }
+
+    /// A member of one of the viewer's workspaces.
+    pub(crate) async fn workspace_member(
+        &self,
+        workspace: WorkspaceId,
+        user: UserId,
+    ) -> Result<Option<workspace_members::Model>> {
+        self.workspace_members.get((workspace, user)).await
+    }
+
+    /// The last tick of a channel that the viewer may read.
+    pub(crate) async fn position(&self, channel: ChannelKey) -> Result<i64> {
+        Ok(self.positions.get(channel).await?.unwrap_or_default())
     }
 
     /// The viewer's right to read a channel.

@@ -7,7 +7,12 @@ use std::{
 
 use async_graphql::{Context, ID, Object, SimpleObject, Subscription};
 use futures_util::{Stream, stream};
-use quikapp_chat::{Chat, Error, entities::UserId, live::presence::Presence as Known};
+use quikapp_chat::{
+    Chat, Error,
+    access::Viewer,
+    entities::UserId,
+    live::{Control, presence::Presence as Known},
+};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::Instant,
@@ -24,6 +29,8 @@ use crate::{
 const WATCH_LIMIT: usize = 500;
 /// Changes within this time come together.
 const COALESCE: Duration = Duration::from_millis(500);
+/// How long a stream waits before it asks again whom the viewer may see.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// What setting one's presence gives.
 #[derive(SimpleObject)]
@@ -76,15 +83,19 @@ impl PresenceSubscription {
             return Err(Error::invalid("userIds", "must be 1 to 500").into());
         }
         let users: Vec<UserId> = ids::parse_all(&user_ids, "userIds")?;
-        let known = ctx.chat()?.acquaintances(&viewer, &users).await?;
+        let chat = ctx.chat()?.clone();
+        // Listened to before the access is checked, or its end could fall between the two.
+        let controls = chat.hub().controls();
+        let known = chat.acquaintances(&viewer, &users).await?;
         if users.iter().any(|user| !known.contains(user)) {
             return Err(Error::NotFound("user").into());
         }
-        let chat = ctx.chat()?.clone();
         let changes = chat.hub().presence().changes();
         let before = chat.hub().presence().of(&users).await?;
         let watch = Watch {
             chat,
+            viewer,
+            controls,
             changes,
             known: before.into_iter().map(|presence| (presence.user, presence)).collect(),
         };
@@ -98,6 +109,8 @@ impl PresenceSubscription {
 /// What one subscription knows of the people whom it watches.
 struct Watch {
     chat: Chat,
+    viewer: Viewer,
+    controls: Receiver<Control>,
     changes: Receiver<Option<UserId>>,
     known: HashMap<UserId, Known>,
 }
@@ -113,6 +126,8 @@ impl Watch {
             let silence =
                 ends.map(|end| Duration::from_millis(u64::try_from(end.0 - now.0).unwrap_or(0) + 1));
             tokio::select! {
+                biased;
+                control = self.controls.recv() => self.look_again(&control).await?,
                 change = self.changes.recv() => self.note(&change, &mut touched)?,
                 () = wait(silence) => {
                     let now = self.chat.now();
@@ -140,6 +155,35 @@ impl Watch {
                 return Some(changed);
             }
         }
+    }
+
+    /// Lets go of those whom the viewer may not see any more; ends with the viewer's session, or when nobody is left.
+    async fn look_again(&mut self, control: &std::result::Result<Control, RecvError>) -> Option<()> {
+        match control {
+            Ok(Control::SessionRevoked { session }) => {
+                return (*session != self.viewer.session()).then_some(());
+            }
+            Ok(Control::UserDisabled { user }) => return (*user != self.viewer.user()).then_some(()),
+            Ok(Control::AccessChanged { user, channel, .. }) => {
+                let is_concerned = *user == self.viewer.user() || self.known.contains_key(user);
+                if channel.is_some() || !is_concerned {
+                    return Some(());
+                }
+            }
+            Ok(Control::Missed) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
+        }
+        let users: Vec<UserId> = self.known.keys().copied().collect();
+        let met = loop {
+            match self.chat.acquaintances(&self.viewer, &users).await {
+                Ok(met) => break met,
+                // Nothing is told until it is known.
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(RETRY).await,
+                Err(_) => return None,
+            }
+        };
+        self.known.retain(|user, _| met.contains(user));
+        (!self.known.is_empty()).then_some(())
     }
 
     fn note(

@@ -3,7 +3,7 @@
 use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject, Subscription, Union};
 use futures_util::{Stream, StreamExt, stream};
 use quikapp_chat::{
-    entities::{ChannelId, UserId},
+    entities::{ChannelId, Timestamp, UserId},
     live::stream::{self as domain, Event, Item},
     log::Aspect,
 };
@@ -181,7 +181,11 @@ pub struct StreamReset {
     reason: ResetReason,
 }
 
-fn item(ctx: &Context<'_>, channel: ChannelId, item: Item) -> Result<StreamItem> {
+/// An item of a stream that goes on after a cursor given out at `since`.
+fn item(ctx: &Context<'_>, channel: ChannelId, since: Option<Timestamp>, item: Item) -> Result<StreamItem> {
+    let is_behind = item.replayed && !matches!(item.event, Event::CaughtUp(_));
+    let now = ctx.chat()?.now();
+    let at = since.filter(|_| is_behind).unwrap_or(now);
     let membership = |user: UserId| (ids::id(user), (channel, user));
     let event = match item.event {
         Event::Created(message) => StreamEvent::MessageCreated(MessageCreated { message: message.into() }),
@@ -218,7 +222,7 @@ fn item(ctx: &Context<'_>, channel: ChannelId, item: Item) -> Result<StreamItem>
         Event::Reset(reason) => StreamEvent::StreamReset(StreamReset { reason: reason.into() }),
     };
     Ok(StreamItem {
-        cursor: item.position.map(|seq| cursors::channel(ctx, channel, seq)).transpose()?,
+        cursor: item.position.map(|seq| cursors::channel_at(channel, seq, at)),
         seq: item.seq.map(BigInt),
         occurred_at: DateTime(item.occurred_at),
         replayed: item.replayed,
@@ -267,14 +271,18 @@ impl StreamSubscription {
         let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
         let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
         let context = ctx.clone();
+        let mut since = None;
         let events = match position {
             Some(Position::Expired) => {
                 let reset = domain::reset(ctx.chat()?.now(), domain::ResetReason::CursorExpired);
                 stream::once(async move { reset }).boxed()
             }
-            Some(Position::After(seq)) => ctx.chat()?.channel_events(&reader, Some(seq)).await?.boxed(),
+            Some(Position::After(seq, at)) => {
+                since = Some(at);
+                ctx.chat()?.channel_events(&reader, Some(seq)).await?.boxed()
+            }
             None => ctx.chat()?.channel_events(&reader, None).await?.boxed(),
         };
-        Ok(events.map(move |event| item(&context, channel, event)))
+        Ok(events.map(move |event| item(&context, channel, since, event)))
     }
 }

@@ -96,9 +96,10 @@ impl TypingSubscription {
         let viewer = ctx.viewer()?;
         let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
         let chat = ctx.chat()?.clone();
+        // Listened to before the access is checked, or its end could fall between the two.
+        let controls = chat.hub().controls();
         chat.channel_reader(&viewer, channel).await?;
         let place = place(ctx, channel, thread_root_id.as_ref()).await?;
-        let controls = chat.hub().controls();
         let changes = chat.hub().typing().changes();
         let mut typing = chat.hub().typing().current(place).await?;
         typing.remove(&viewer.user());

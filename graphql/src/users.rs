@@ -88,11 +88,8 @@ impl User {
 
     /// Somebody by id, if the viewer may see them.
     pub(crate) async fn find(ctx: &Context<'_>, user: UserId) -> Result<Self> {
-        let viewer = ctx.viewer()?;
-        if !ctx.chat()?.acquaintances(&viewer, &[user]).await?.contains(&user) {
-            return Err(Error::NotFound("user").into());
-        }
-        Ok(ctx.loaders()?.user(user).await?.into())
+        let found = ctx.loaders()?.acquaintance(user).await?;
+        Ok(found.ok_or(Error::NotFound("user"))?.into())
     }
 }
 

@@ -175,13 +175,8 @@ impl WorkspaceMember {
 impl WorkspaceMember {
     /// A member of one of the viewer's workspaces.
     pub(crate) async fn find(ctx: &Context<'_>, id: WorkspaceMemberId) -> Result<Self> {
-        let viewer = ctx.viewer()?;
-        let own = match ctx.chat()?.workspace_member(&viewer, id.workspace).await {
-            Err(Error::NotFound(_)) => return Err(Error::NotFound("member").into()),
-            own => own?,
-        };
-        let mut found = ctx.chat()?.workspace_memberships(&own, &[id.user]).await?;
-        Ok(found.remove(&id.user).ok_or(Error::NotFound("member"))?.into())
+        let found = ctx.loaders()?.workspace_member(id.workspace, id.user).await?;
+        Ok(found.ok_or(Error::NotFound("member"))?.into())
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
 pub use relay::Relay;
-pub use topic::Feed;
+pub use topic::{Feed, Told};
 
 use crate::{
     Result,
@@ -30,7 +30,8 @@ use crate::{
     store::MessageStore,
 };
 
-/// How often the followed channels are compared with the store, in case that a publication was lost in silence.
+/// How often the followed channels are compared with the store, in case that a publication was lost in silence or, as the
+/// outcome of a write was not known, never made.
 const SWEEP: Duration = Duration::from_secs(5);
 const CONTROL_TOPIC: &str = "control";
 
@@ -77,10 +78,13 @@ struct Inner {
 }
 
 impl Hub {
-    /// A hub for the only node.
+    /// A hub for the only node. Needs a Tokio runtime.
     #[must_use]
     pub fn alone(store: Arc<dyn MessageStore>, env: &Environment) -> Self {
-        Self::build(store, None, env)
+        let hub = Self::build(store, None, env);
+        // A write may have happened although its outcome was not known, and then nobody published it.
+        tokio::spawn(sweep(Arc::downgrade(&hub.inner)));
+        hub
     }
 
     /// A hub among several nodes, joined by the Redis at `url`. Every key begins with `prefix`.
@@ -175,10 +179,17 @@ async fn dispatch(hub: Weak<Inner>, mut incoming: mpsc::UnboundedReceiver<Incomi
     while let Some(incoming) = incoming.recv().await {
         let Some(hub) = hub.upgrade() else { return };
         match incoming {
-            Incoming::Reconnected => {
+            Incoming::Reconnected { has_dropped } => {
                 hub.topics.check_all();
                 hub.presence.check_all();
                 let _ = hub.control.send(Control::Missed);
+                // Among what was lost may have been that somebody's access ended, which no sweep would find.
+                if has_dropped
+                    && let Some(relay) = &hub.relay
+                    && let Ok(payload) = serde_json::to_vec(&Control::Missed)
+                {
+                    relay.publish(CONTROL_TOPIC, &payload);
+                }
             }
             Incoming::Message { topic, payload } => match topic.as_str() {
                 CONTROL_TOPIC => {

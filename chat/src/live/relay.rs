@@ -37,7 +37,10 @@ pub(crate) enum Incoming {
         payload: Bytes,
     },
     /// The connection was lost and is back: anything may have been missed.
-    Reconnected,
+    Reconnected {
+        /// Whether publications of this node were lost, so that other nodes have missed them too.
+        has_dropped: bool,
+    },
 }
 
 /// A handle on the relay. Cheap to clone.
@@ -47,6 +50,22 @@ pub struct Relay {
     prefix: Arc<str>,
     node: Uuid,
     outgoing: mpsc::Sender<(String, Vec<u8>)>,
+    losses: Arc<Losses>,
+}
+
+/// What has gone wrong since the connection was last known to be good.
+#[derive(Default)]
+struct Losses {
+    connection: AtomicBool,
+    publications: AtomicBool,
+}
+
+impl Losses {
+    /// Publications were lost; told as soon as the relay answers.
+    fn note_dropped(&self) {
+        self.publications.store(true, Ordering::SeqCst);
+        self.connection.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Relay {
@@ -61,19 +80,19 @@ impl Relay {
         let client = Client::open(info.set_redis_settings(settings))?;
         let node = Uuid::now_v7();
         let (incoming, receiver) = mpsc::unbounded_channel();
-        let lost = Arc::new(AtomicBool::new(false));
+        let losses = Arc::<Losses>::default();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(TIME_LIMIT))
             .set_response_timeout(Some(TIME_LIMIT))
             .set_number_of_retries(1)
             .set_max_delay(HEARTBEAT)
             .set_automatic_resubscription()
-            .set_push_sender(push_sender(prefix.to_owned(), node, incoming.clone(), Arc::clone(&lost)));
+            .set_push_sender(push_sender(prefix.to_owned(), node, incoming.clone(), Arc::clone(&losses)));
         let manager = ConnectionManager::new_with_config(client, config).await?;
         let (outgoing, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(publish_waiting(manager.clone(), waiting));
-        tokio::spawn(keep_alive(manager.clone(), incoming, lost));
-        Ok((Self { manager, prefix: prefix.into(), node, outgoing }, receiver))
+        tokio::spawn(publish_waiting(manager.clone(), waiting, Arc::clone(&losses)));
+        tokio::spawn(keep_alive(manager.clone(), incoming, Arc::clone(&losses)));
+        Ok((Self { manager, prefix: prefix.into(), node, outgoing, losses }, receiver))
     }
 
     /// Listens to a topic from now on; returns when Redis has confirmed it.
@@ -94,6 +113,7 @@ impl Relay {
         message.extend_from_slice(self.node.as_bytes());
         message.extend_from_slice(payload);
         if self.outgoing.try_send((self.key(topic), message)).is_err() {
+            self.losses.note_dropped();
             tracing::debug!("a publication was dropped: the relay is behind");
         }
     }
@@ -124,11 +144,11 @@ fn push_sender(
     prefix: String,
     node: Uuid,
     incoming: mpsc::UnboundedSender<Incoming>,
-    lost: Arc<AtomicBool>,
+    losses: Arc<Losses>,
 ) -> impl redis::aio::AsyncPushSender {
     move |push: PushInfo| {
         match push.kind {
-            PushKind::Disconnection => lost.store(true, Ordering::SeqCst),
+            PushKind::Disconnection => losses.connection.store(true, Ordering::SeqCst),
             PushKind::Message => {
                 if let [Value::BulkString(topic), Value::BulkString(message)] = push.data.as_slice()
                     && let Some((from, payload)) = message.split_at_checked(16)
@@ -147,7 +167,11 @@ fn push_sender(
 }
 
 /// Sends what waits, many publications to a round trip.
-async fn publish_waiting(mut manager: ConnectionManager, mut waiting: mpsc::Receiver<(String, Vec<u8>)>) {
+async fn publish_waiting(
+    mut manager: ConnectionManager,
+    mut waiting: mpsc::Receiver<(String, Vec<u8>)>,
+    losses: Arc<Losses>,
+) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, 256).await > 0 {
         let mut pipeline = redis::pipe();
@@ -156,6 +180,7 @@ async fn publish_waiting(mut manager: ConnectionManager, mut waiting: mpsc::Rece
         }
         if let Err(error) = pipeline.query_async::<()>(&mut manager).await {
             tracing::debug!(%error, "publications were lost: the relay does not answer");
+            losses.note_dropped();
         }
     }
 }
@@ -164,7 +189,7 @@ async fn publish_waiting(mut manager: ConnectionManager, mut waiting: mpsc::Rece
 async fn keep_alive(
     mut manager: ConnectionManager,
     incoming: mpsc::UnboundedSender<Incoming>,
-    lost: Arc<AtomicBool>,
+    losses: Arc<Losses>,
 ) {
     let mut tick = tokio::time::interval(HEARTBEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -172,9 +197,10 @@ async fn keep_alive(
         tick.tick().await;
         match redis::cmd("PING").query_async::<()>(&mut manager).await {
             // The subscriptions were renewed before the first answer on the new connection.
-            Ok(()) if lost.swap(false, Ordering::SeqCst) => {
+            Ok(()) if losses.connection.swap(false, Ordering::SeqCst) => {
                 tracing::info!("the live relay is back");
-                if incoming.send(Incoming::Reconnected).is_err() {
+                let has_dropped = losses.publications.swap(false, Ordering::SeqCst);
+                if incoming.send(Incoming::Reconnected { has_dropped }).is_err() {
                     return;
                 }
             }
@@ -184,7 +210,7 @@ async fn keep_alive(
                 }
             }
             Err(error) => {
-                if !lost.swap(true, Ordering::SeqCst) {
+                if !losses.connection.swap(true, Ordering::SeqCst) {
                     tracing::warn!(%error, "the live relay does not answer");
                 }
             }

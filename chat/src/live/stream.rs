@@ -1,17 +1,21 @@
 //! A channel's events for one viewer: replay from a position, then live, until the viewer's access ends.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{Stream, stream};
 use quikapp_entities::{ChannelId, Timestamp, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
-    Chat, Result,
+    Chat, Error, Result,
     access::{ChannelReader, Viewer},
-    live::{Control, Feed},
+    live::{Control, Feed, Told},
     log::Aspect,
-    messages::model::{Message, MessageKind, SystemEvent},
+    messages::model::{ChannelKey, Message, MessageKind, SystemEvent},
 };
 
 /// How long a stream waits before it asks a store again that did not answer.
@@ -124,6 +128,13 @@ impl Chat {
         Ok(self.log.head(reader.key()).await?.seq)
     }
 
+    /// The same of many channels at once, in one query. Only ask for those that the viewer may read.
+    pub async fn positions(&self, keys: &[ChannelKey]) -> Result<HashMap<ChannelKey, i64>> {
+        let mut positions: HashMap<ChannelKey, i64> = keys.iter().map(|key| (*key, 0)).collect();
+        positions.extend(self.store.heads(keys).await?.into_iter().map(|(key, head)| (key, head.seq)));
+        Ok(positions)
+    }
+
     /// The channel's events, from now on or after a position.
     pub async fn channel_events(
         &self,
@@ -193,7 +204,9 @@ impl State {
                 biased;
                 control = self.controls.recv() => self.control(control).await,
                 next = self.feed.next() => match next {
-                    Ok((before, message)) => self.told(before, &message),
+                    Ok(Some(told)) => self.told(&told),
+                    // The replay may have come to its end by that.
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(%error, "a stream waits for the store");
                         tokio::time::sleep(RETRY).await;
@@ -203,12 +216,12 @@ impl State {
         }
     }
 
-    fn told(&mut self, before: i64, message: &Arc<Message>) {
+    fn told(&mut self, Told { before, after, message }: &Told) {
         if message.ts <= self.floor {
             return;
         }
         let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
-        let items = events(before, before, message, replayed);
+        let items = events(*before, *after, message, replayed);
         if let Some((_, count)) = &mut self.catching_up {
             *count += items.len() as u64;
         }
@@ -233,10 +246,17 @@ impl State {
             self.end();
             return;
         }
-        match self.chat.channel_reader(&self.viewer, self.channel).await {
-            Ok(reader) => self.floor = reader.floor(),
-            // Not to know is not to be allowed.
-            Err(_) => self.end(),
+        loop {
+            match self.chat.channel_reader(&self.viewer, self.channel).await {
+                Ok(reader) => self.floor = reader.floor(),
+                // Not to know is not to be allowed: nothing is told until it is known.
+                Err(Error::Unavailable { .. }) => {
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                Err(_) => self.end(),
+            }
+            return;
         }
     }
 

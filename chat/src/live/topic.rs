@@ -4,12 +4,12 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use quikapp_entities::ChannelId;
+use quikapp_entities::{ChannelId, MessageId};
 use tokio::sync::{OnceCell, broadcast, mpsc};
 
 use crate::{
@@ -34,8 +34,16 @@ pub(crate) enum Raw {
     Check,
 }
 
-/// A change, with the tick before it that every listener was told.
-type Step = (i64, Arc<Message>);
+/// A change on its way to the listeners.
+#[derive(Clone)]
+struct Step {
+    /// The tick before it that every listener was told.
+    before: i64,
+    message: Arc<Message>,
+    /// Whether with it everything up to its tick has been told. Not so within what is read from the store: there a message
+    /// stands at its latest tick only, behind others that are younger.
+    is_complete: bool,
+}
 
 /// A channel with listeners.
 struct Topic {
@@ -122,6 +130,7 @@ impl Topics {
                 relay.cloned(),
             ));
         }
+        let began = AtomicBool::new(false);
         topic
             .started
             .get_or_try_init(|| async {
@@ -130,13 +139,27 @@ impl Topics {
                 }
                 let head = store.head(key).await?.seq;
                 topic.last.fetch_max(head, Ordering::SeqCst);
-                // What came in between the reading of the head and now was not sent out.
-                let _ = topic.raw.send(Raw::Check);
+                began.store(true, Ordering::SeqCst);
                 Ok::<(), crate::Error>(())
             })
             .await?;
+        if began.into_inner() {
+            // What came in between the reading of the head and now was not sent out. Told only now, when the sequencer
+            // does not turn it away any more.
+            let _ = topic.raw.send(Raw::Check);
+        }
         let position = topic.last.load(Ordering::SeqCst);
-        Ok(Feed { key, out, position, replay: VecDeque::new(), store: Arc::clone(store), topic })
+        Ok(Feed {
+            key,
+            out,
+            position,
+            complete: position,
+            told: HashMap::new(),
+            replay: VecDeque::new(),
+            is_behind: false,
+            store: Arc::clone(store),
+            topic,
+        })
     }
 }
 
@@ -173,16 +196,23 @@ async fn sequence(
         }
         let last = topic.last.load(Ordering::SeqCst);
         match message {
-            Raw::Changed(message) if message.seq == last + 1 => send_out(&topic, message),
+            Raw::Changed(message) if message.seq == last + 1 => send_out(&topic, message, true),
             Raw::Changed(message) if message.seq <= last => {}
             Raw::Changed(_) | Raw::Check => fill(&topic, store.as_ref()).await,
         }
     }
 }
 
-fn send_out(topic: &Topic, message: Arc<Message>) {
+fn send_out(topic: &Topic, message: Arc<Message>, is_complete: bool) {
     let before = topic.last.swap(message.seq, Ordering::SeqCst);
-    let _ = topic.out.send((before, message));
+    let _ = topic.out.send(Step { before, message, is_complete });
+}
+
+/// Marks the last message of a page that reaches up to the present: with it everything has been told.
+fn marked(page: Vec<Message>) -> impl Iterator<Item = (Arc<Message>, bool)> {
+    let length = page.len();
+    let last = if length < REPLAY_PAGE { length } else { 0 };
+    page.into_iter().enumerate().map(move |(index, message)| (Arc::new(message), index + 1 == last))
 }
 
 /// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on.
@@ -192,8 +222,8 @@ async fn fill(topic: &Topic, store: &dyn MessageStore) {
         match store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await {
             Ok(messages) => {
                 let full = messages.len() == REPLAY_PAGE;
-                for message in messages {
-                    send_out(topic, Arc::new(message));
+                for (message, is_complete) in marked(messages) {
+                    send_out(topic, message, is_complete);
                 }
                 if !full {
                     return;
@@ -221,13 +251,31 @@ fn retire(topics: &Topics, topic: &Arc<Topic>) -> bool {
     true
 }
 
+/// A change as one listener sees it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The listener's position before it.
+    pub before: i64,
+    /// The tick as of which the listener knows the message. One that is younger is new to it.
+    pub after: i64,
+    /// The message as it is now.
+    pub message: Arc<Message>,
+}
+
 /// One listener's view of a channel: every change after its position, in order, each at most once. Where it was too slow
 /// for the node's buffer it reads on from the store: coalesced, but complete.
 pub struct Feed {
     key: ChannelKey,
     out: broadcast::Receiver<Step>,
     position: i64,
-    replay: VecDeque<Arc<Message>>,
+    /// The tick as of which the listener knows every message.
+    complete: i64,
+    /// Those that it was told behind that, with their ticks.
+    told: HashMap<MessageId, i64>,
+    /// Read from the store, and whether everything is told with it.
+    replay: VecDeque<(Arc<Message>, bool)>,
+    /// Whether the store has more.
+    is_behind: bool,
     store: Arc<dyn MessageStore>,
     // Keeps the sequencer's channel open.
     topic: Arc<Topic>,
@@ -240,9 +288,11 @@ impl Feed {
         self.position
     }
 
-    /// Goes back to `after`: what changed since then is told first, as it is now.
+    /// Goes on after `after`, a tick that the channel has reached: what changed since then is told first, as it is now.
     pub fn resume_after(&mut self, after: i64) {
-        self.position = self.position.min(after);
+        self.position = after;
+        self.complete = after;
+        self.told = HashMap::new();
         // The node's present tick may be ahead of what the buffer will tell.
         let _ = self.topic.raw.send(Raw::Check);
         self.behind();
@@ -253,40 +303,40 @@ impl Feed {
         self.out = self.topic.out.subscribe();
     }
 
-    /// The next change with the position before it. Waits until there is one.
+    /// The next change. Waits until there is one; none when the position moved over ticks of which nothing is left.
     ///
     /// # Errors
     /// When the store does not answer while the listener reads on from it; the feed stays valid.
-    pub async fn next(&mut self) -> Result<(i64, Arc<Message>)> {
+    pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
-            if let Some(message) = self.replay.pop_front() {
-                if let Some(step) = self.step(message) {
-                    return Ok(step);
+            if let Some((message, is_complete)) = self.replay.pop_front() {
+                if let Some(told) = self.step(message, is_complete) {
+                    return Ok(Some(told));
                 }
                 continue;
             }
-            if self.position < self.topic.last.load(Ordering::SeqCst) && self.out.is_empty() {
-                let messages = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
-                if !messages.is_empty() {
-                    self.replay.extend(messages.into_iter().map(Arc::new));
-                    continue;
+            // Before the store is read, or what comes in meanwhile would be passed over.
+            let last = self.topic.last.load(Ordering::SeqCst);
+            if self.is_behind || (self.position < last && self.out.is_empty()) {
+                let page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                self.is_behind = page.len() == REPLAY_PAGE;
+                self.replay.extend(marked(page));
+                if self.replay.is_empty() {
+                    // Purged for good: there is nothing left to tell about these ticks.
+                    self.position = self.position.max(last);
+                    self.reach(self.position);
+                    return Ok(None);
                 }
-                // Purged for good: there is nothing left to tell about these ticks.
-                self.position =
-                    self.topic.last.load(Ordering::SeqCst).min(self.store.head(self.key).await?.seq);
+                continue;
             }
             match self.out.recv().await {
-                Ok((before, message)) if before <= self.position => {
-                    if let Some(step) = self.step(message) {
-                        return Ok(step);
+                Ok(step) if step.before <= self.position => {
+                    if let Some(told) = self.step(step.message, step.is_complete) {
+                        return Ok(Some(told));
                     }
                 }
                 // The listener is behind the node: the store has what it was not told, this change included.
-                Ok((_, message)) if message.seq > self.position => {
-                    let messages = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
-                    self.replay.extend(messages.into_iter().map(Arc::new));
-                }
-                Ok(_) => {}
+                Ok(step) => self.is_behind |= step.message.seq > self.position,
                 Err(broadcast::error::RecvError::Lagged(_)) => self.behind(),
                 // The topic holds a sender, and this feed the topic: it cannot close.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
@@ -294,11 +344,28 @@ impl Feed {
         }
     }
 
-    fn step(&mut self, message: Arc<Message>) -> Option<(i64, Arc<Message>)> {
+    fn step(&mut self, message: Arc<Message>, is_complete: bool) -> Option<Told> {
         if message.seq <= self.position {
             return None;
         }
         let before = std::mem::replace(&mut self.position, message.seq);
-        Some((before, message))
+        let known = if is_complete {
+            self.told.remove(&message.id)
+        } else {
+            self.told.insert(message.id, message.seq)
+        };
+        let after = known.unwrap_or(self.complete);
+        if is_complete {
+            self.reach(message.seq);
+        }
+        Some(Told { before, after, message })
+    }
+
+    /// From here on the listener knows every message as of `tick`.
+    fn reach(&mut self, tick: i64) {
+        self.complete = tick;
+        if !self.told.is_empty() {
+            self.told = HashMap::new();
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         TICK_MEMORY,
         lane::{ATTEMPTS, Altering, Lane},
     },
-    messages::model::{ChangeTicks, Message},
+    messages::model::{ChangeTicks, Message, ThreadSummary},
     store::{Head, Replaced},
 };
 
@@ -29,14 +29,40 @@ pub enum Aspect {
 
 /// A change of one message: sees its present state, changes it and says what changed (nothing: no tick is taken), or
 /// refuses. Runs again when another node was faster, so it must have no other effect. Ticks and counters are the lane's.
-pub struct Alteration(Box<Alter>);
+pub struct Alteration(Kind);
+
+enum Kind {
+    Function(Box<Alter>),
+    /// The root of a thread learns of its replies.
+    Thread,
+}
 
 type Alter = dyn Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync;
 
 impl Alteration {
     /// An alteration by a function.
     pub fn new(alter: impl Fn(&mut Message) -> Result<Option<Aspect>> + Send + Sync + 'static) -> Self {
-        Self(Box::new(alter))
+        Self(Kind::Function(Box::new(alter)))
+    }
+
+    /// Sets a root's summary to what its replies give.
+    pub(super) fn of_thread() -> Self {
+        Self(Kind::Thread)
+    }
+
+    fn counts_replies(&self) -> bool {
+        matches!(self.0, Kind::Thread)
+    }
+
+    fn apply(&self, message: &mut Message, summary: &ThreadSummary) -> Result<Option<Aspect>> {
+        match &self.0 {
+            Kind::Function(alter) => alter(message),
+            Kind::Thread if message.thread == *summary => Ok(None),
+            Kind::Thread => {
+                message.thread.clone_from(summary);
+                Ok(Some(Aspect::Thread))
+            }
+        }
     }
 }
 
@@ -68,6 +94,13 @@ impl Lane {
         for _ in 0..ATTEMPTS {
             let stored = self.shared.store.get(&[(self.key, id)]).await?;
             let Some(present) = stored.into_iter().next() else { return Err(Error::NotFound("message")) };
+            // Counted after the root was read: whoever tells it of another reply meanwhile moves it on, and it is counted
+            // again. Otherwise the older of two counts could be written last.
+            let summary = if alterations.iter().any(|(alteration, _)| alteration.counts_replies()) {
+                self.shared.store.thread_summary(self.key, id).await?
+            } else {
+                ThreadSummary::default()
+            };
             let head = self.head().await?;
             let now = self.shared.env.now();
             let mut next = present.clone();
@@ -75,7 +108,7 @@ impl Lane {
             let mut results = Vec::with_capacity(alterations.len());
             for (alteration, _) in alterations {
                 let mut candidate = next.clone();
-                match (alteration.0)(&mut candidate) {
+                match alteration.apply(&mut candidate, &summary) {
                     Ok(Some(aspect)) => {
                         // From here on an alteration that expects the old tick finds the new one.
                         candidate.seq = head.seq + 1;

@@ -62,7 +62,11 @@ impl Lane {
                     match conflict {
                         None => {}
                         Some(Conflict::Tick) => self.lose_head(),
-                        Some(Conflict::ClientMessageId) => self.answer_with_existing(&mut waiting).await,
+                        Some(Conflict::ClientMessageId) => {
+                            // A step ahead too, as one of them is answered.
+                            attempts = 0;
+                            self.answer_with_existing(&mut waiting).await;
+                        }
                     }
                     if attempts > ATTEMPTS {
                         fail(&mut waiting, &Error::Unavailable { store: "message store" });

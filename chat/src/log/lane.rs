@@ -82,12 +82,10 @@ pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc:
                 let _ = lane.shared.activity.send(key);
             }
             Err(_) => {
-                // Closed first: whoever sends from now on opens a new lane, and what is in is still served.
+                // Closed first: whoever sends from now on opens a new lane. What is in, and what somebody is just about to
+                // put in, is still served: receiving ends only after that.
                 commands.close();
                 lane.shared.lanes.remove_if(&key, |_, sender| sender.is_closed());
-                if commands.is_empty() {
-                    return;
-                }
             }
         }
     }

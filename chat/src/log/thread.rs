@@ -7,20 +7,9 @@ use quikapp_entities::MessageId;
 
 use crate::{
     Error, Result,
-    log::{Alteration, Aspect, Log, lane::Lane},
-    messages::model::{ChannelKey, Message, ThreadSummary},
+    log::{Alteration, Log, lane::Lane},
+    messages::model::{ChannelKey, Message},
 };
-
-/// Sets a root's summary.
-fn tell(summary: ThreadSummary) -> Alteration {
-    Alteration::new(move |root| {
-        if root.thread == summary {
-            return Ok(None);
-        }
-        root.thread.clone_from(&summary);
-        Ok(Some(Aspect::Thread))
-    })
-}
 
 impl Lane {
     /// Lets a root know its replies, among them those of `told` that are its own.
@@ -32,10 +21,9 @@ impl Lane {
     }
 
     async fn try_refresh_thread(&mut self, root: MessageId, told: &[Arc<Message>]) -> Result<()> {
-        let summary = self.shared.store.thread_summary(self.key, root).await?;
         let (done, answer) = tokio::sync::oneshot::channel();
         // Boxed because a deleted reply comes here from an alteration.
-        Box::pin(self.alter(root, vec![(tell(summary), done)])).await;
+        Box::pin(self.alter(root, vec![(Alteration::of_thread(), done)])).await;
         match answer.await {
             // A root that is purged has nobody to tell.
             Ok(Ok(_) | Err(Error::NotFound(_))) => {}
@@ -65,8 +53,7 @@ impl Lane {
 pub(super) async fn repair(log: &Log, key: ChannelKey, replies: &[Message]) -> Result<()> {
     let replies: Vec<_> = replies.iter().cloned().map(Arc::new).collect();
     for root in roots(&replies) {
-        let summary = log.inner.store.thread_summary(key, root).await?;
-        match log.alter(key, root, tell(summary)).await {
+        match log.alter(key, root, Alteration::of_thread()).await {
             Ok(_) | Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
