@@ -133,7 +133,10 @@ async fn confirm_presence(chat: Chat, app: Weak<App>) {
             _ = tick.tick() => {
                 let Some(app) = app.upgrade() else { return };
                 for (user, connection) in app.sessions().connections() {
-                    let _ = chat.hub().presence().connected(user.into(), connection).await;
+                    // A store that is away is asked again at the next round, not for each of them.
+                    if chat.hub().presence().connected(user.into(), connection).await.is_err() {
+                        break;
+                    }
                 }
             }
             change = changes.recv() => {

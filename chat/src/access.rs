@@ -155,8 +155,10 @@ impl ChannelReader {
     #[must_use]
     pub fn floor(&self) -> i64 {
         match (&self.membership, self.channel.history_visibility) {
+            (_, HistoryVisibility::Shared) => 0,
             (Some(membership), HistoryVisibility::SinceJoin) => membership.joined_seq,
-            _ => 0,
+            // Who is not in an open channel of this kind has not joined yet.
+            (None, HistoryVisibility::SinceJoin) => i64::MAX,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What follows a committed change: streams are told, and the channel's timeline gets a line.
 
 use futures_util::{StreamExt, stream};
-use quikapp_entities::{ChannelId, UserId, WorkspaceId};
+use quikapp_entities::{ChannelId, MessageId, UserId, WorkspaceId};
 
 use crate::{
     Chat, Error, Result,
@@ -44,10 +44,11 @@ impl Chat {
 
     async fn write_line(&self, line: Line) {
         let Line { key, author, event } = line;
-        if self.log.system(key, author, event.clone()).await.is_ok() {
+        let id = MessageId(self.env.uuid());
+        if self.log.system(key, author, event.clone(), id).await.is_ok() {
             return;
         }
-        if let Err(error) = self.log.system(key, author, event).await {
+        if let Err(error) = self.log.system(key, author, event, id).await {
             tracing::warn!(channel = %key.channel, %error, "a channel's timeline misses a line");
         }
     }

@@ -140,8 +140,10 @@ impl Message {
 
     /// The sender's own id for it; null for everyone but the author.
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        let own = ctx.viewer()?.user() == self.inner.author;
-        Ok(self.inner.client_message_id.clone().filter(|_| own))
+        let is_own = ctx.viewer()?.user() == self.inner.author;
+        // On SYSTEM messages it is the server's.
+        let is_shown = is_own && self.inner.kind != messages::MessageKind::System;
+        Ok(self.inner.client_message_id.clone().filter(|_| is_shown))
     }
 
     /// The first message of the thread that it replies in; null if it is no reply, or the viewer may not see that one.

@@ -22,7 +22,7 @@ use crate::{
 /// Changes that a listener may be behind the node before it reads the rest from the store.
 const BUFFER: usize = 1_024;
 /// How many changes one query of a replay reads.
-const REPLAY_PAGE: usize = 500;
+const REPLAY_PAGE: usize = 200;
 /// How long a topic without listeners is kept, for those who come back.
 const IDLE: Duration = Duration::from_secs(30);
 

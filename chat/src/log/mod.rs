@@ -146,10 +146,17 @@ impl Log {
         answer.await.map_err(|_| Error::Internal)?
     }
 
-    /// Writes what happened to a channel into its timeline, as a message of kind SYSTEM by `author`.
-    pub async fn system(&self, key: ChannelKey, author: UserId, event: SystemEvent) -> Result<Arc<Message>> {
+    /// Writes what happened to a channel into its timeline, as a message of kind SYSTEM by `author`; once, however often it
+    /// is called with the same `id`.
+    pub async fn system(
+        &self,
+        key: ChannelKey,
+        author: UserId,
+        event: SystemEvent,
+        id: MessageId,
+    ) -> Result<Arc<Message>> {
         let draft = Draft {
-            id: MessageId(self.inner.env.uuid()),
+            id,
             author,
             created_at: self.inner.env.now(),
             kind: MessageKind::System,
@@ -157,7 +164,7 @@ impl Log {
             blocks: Vec::new(),
             mentions: Vec::new(),
             mentions_everyone: false,
-            client_message_id: None,
+            client_message_id: Some(format!("system:{}", id.0.simple())),
             thread_root: None,
             reply_to: None,
             broadcast: false,

@@ -14,6 +14,8 @@ pub const TEXT_LIMIT: usize = 20_000;
 pub const BLOCK_LIMIT: usize = 100;
 /// Largest block of an unknown type, in bytes of JSON.
 pub const OPAQUE_LIMIT: usize = 16_384;
+/// All such blocks of a message together.
+pub const OPAQUE_SUM_LIMIT: usize = 65_536;
 /// Longest name of a language or of a block's type, in characters.
 pub const NAME_LIMIT: usize = 50;
 
@@ -69,6 +71,7 @@ pub fn check(
         format!("must have at most {BLOCK_LIMIT} blocks"),
     );
     let mut length = 0;
+    let mut opaque = 0;
     for (index, block) in blocks.iter().enumerate().take(BLOCK_LIMIT) {
         match block {
             NewBlock::Paragraph(text) => length += text.chars().count(),
@@ -88,8 +91,10 @@ pub fn check(
                 validation.length(&field(&format!("blocks.{index}.opaque.type")), name, 1, NAME_LIMIT);
                 let at = field(&format!("blocks.{index}.opaque.data"));
                 validation.check(data.is_object(), &at, "must be a JSON object");
+                let bytes = data.to_string().len();
+                opaque += bytes;
                 validation.check(
-                    data.to_string().len() <= OPAQUE_LIMIT,
+                    bytes <= OPAQUE_LIMIT,
                     &at,
                     format!("must have at most {OPAQUE_LIMIT} bytes"),
                 );
@@ -100,6 +105,11 @@ pub fn check(
         length <= TEXT_LIMIT,
         &field("blocks"),
         format!("must have at most {TEXT_LIMIT} characters in all"),
+    );
+    validation.check(
+        opaque <= OPAQUE_SUM_LIMIT,
+        &field("blocks"),
+        format!("must have at most {OPAQUE_SUM_LIMIT} bytes of opaque data in all"),
     );
     let blocks: Vec<Block> = blocks.into_iter().map(Block::from).collect();
     let text = text.unwrap_or_else(|| plain_text(&blocks));
