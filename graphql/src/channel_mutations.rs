@@ -223,6 +223,7 @@ impl ChannelMutation {
         #[graphql(desc = "The channel's id.")] id: ID,
         #[graphql(desc = "Whom, up to 100 people.")] user_ids: Vec<ID>,
     ) -> Result<AddChannelMembersPayload> {
+        ctx.viewer()?;
         let users = ids::parse_all(&user_ids, "userIds")?;
         let member = member(ctx, &id).await?;
         let memberships = ctx.chat()?.add_channel_members(&member, &users).await?;
@@ -236,6 +237,7 @@ impl ChannelMutation {
         #[graphql(desc = "The channel's id.")] id: ID,
         #[graphql(desc = "Whom.")] user_id: ID,
     ) -> Result<RemoveChannelMemberPayload> {
+        ctx.viewer()?;
         let user = ids::parse(&user_id, "userId")?;
         let member = member(ctx, &id).await?;
         let membership = ctx.chat()?.remove_channel_member(&member, user).await?;
@@ -251,6 +253,7 @@ impl ChannelMutation {
         #[graphql(desc = "The new role.")] role: Option<MemberRole>,
         #[graphql(desc = "MUTED silences, ACTIVE takes it back.")] status: Option<MembershipStatus>,
     ) -> Result<UpdateChannelMemberPayload> {
+        ctx.viewer()?;
         let user = ids::parse(&user_id, "userId")?;
         let member = member(ctx, &id).await?;
         let (role, status) = (role.map(Into::into), status.map(Into::into));

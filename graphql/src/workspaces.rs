@@ -410,6 +410,7 @@ impl WorkspaceMutation {
         #[graphql(desc = "The workspace's id.")] id: ID,
         #[graphql(desc = "To whom.")] user_id: ID,
     ) -> Result<TransferWorkspacePayload> {
+        ctx.viewer()?;
         let user = ids::parse(&user_id, "userId")?;
         let own = member(ctx, &id, "id").await?;
         let workspace = ctx.chat()?.transfer_workspace_ownership(&own, user).await?;
