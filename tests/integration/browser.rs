@@ -131,6 +131,23 @@ impl Browser {
         found.await
     }
 
+    /// Opens the explorer and waits until it can be used.
+    async fn open_explorer(&self, address: &str) {
+        self.open(address).await;
+        let ready =
+            "return document.querySelector('#graphiql[data-editors=\"ready\"][data-schema=\"loaded\"]') !== null";
+        self.until("the editors and the schema", ready).await;
+    }
+
+    /// Signs in with the form at the top.
+    async fn sign_in(&self, email: &str, password: &str) {
+        self.type_into("#email", email).await;
+        self.type_into("#password", password).await;
+        self.click("#sign-in").await;
+        let signed_in = "return document.querySelector('#sign-in-status').textContent.startsWith('Signed in')";
+        self.until("Signed in", signed_in).await;
+    }
+
     /// The response pane, as soon as it holds `text`.
     async fn response_with(&self, text: &str) -> Value {
         let script = format!(
@@ -172,21 +189,18 @@ async fn the_explorer_signs_in_asks_and_follows(mode: Mode) {
         &format!("http://{}/graphiql", server.address()),
         [("query", "{ viewer { email } }"), ("variables", "{}")],
     );
-    browser.open(page.unwrap().as_str()).await;
-    let ready =
-        "return document.querySelector('#graphiql[data-editors=\"ready\"][data-schema=\"loaded\"]') !== null";
-    browser.until("the editors and the schema", ready).await;
+    let page = page.unwrap();
+    if mode == Mode::Embedded {
+        // What a newcomer does, with the login that the start-up lines tell.
+        browser.open_explorer(page.as_str()).await;
+        browser.sign_in("demo@quikapp.example", "quikapp-demo").await;
+        browser.click("button.graphiql-execute-button").await;
+        browser.response_with("demo@quikapp.example").await;
+    }
+    browser.open_explorer(page.as_str()).await;
     assert_eq!(browser.script("return window.quikapp.getQuery()", json!([])).await, "{ viewer { email } }");
 
-    browser.type_into("#email", &world.owner.email).await;
-    browser.type_into("#password", &world.owner.password).await;
-    browser.click("#sign-in").await;
-    browser
-        .until(
-            "Signed in",
-            "return document.querySelector('#sign-in-status').textContent.startsWith('Signed in')",
-        )
-        .await;
+    browser.sign_in(&world.owner.email, &world.owner.password).await;
     browser.click("button.graphiql-execute-button").await;
     let response = browser.response_with(&world.owner.email).await;
     assert_eq!(response["data"]["viewer"]["email"], world.owner.email);
