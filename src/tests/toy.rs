@@ -179,7 +179,11 @@ impl Server {
             Schema::build(Query, Mutation, Live).data(seen.clone()).limit_recursive_depth(256).finish();
         let app = App::new(schema, Door, settings)
             .with_context(|request, caller: &Caller| {
-                request.data(Agent(caller.user_agent.clone(), caller.ip.is_some()))
+                let request = request.data(Agent(caller.user_agent.clone(), caller.ip.is_some()));
+                match caller.identity.as_ref().and_then(Identity::viewer::<Viewer>) {
+                    Some(viewer) => request.data(Viewer(viewer.0.clone())),
+                    None => request,
+                }
             })
             .with_readiness(|| {
                 Box::pin(async { vec![crate::health::Store { name: "database", is_ready: true }] })

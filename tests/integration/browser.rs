@@ -134,8 +134,7 @@ impl Browser {
     /// Opens the explorer and waits until it can be used.
     async fn open_explorer(&self, address: &str) {
         self.open(address).await;
-        let ready =
-            "return document.querySelector('#graphiql[data-editors=\"ready\"][data-schema=\"loaded\"]') !== null";
+        let ready = "return document.querySelector('#graphiql[data-editors=\"ready\"][data-schema=\"loaded\"]') !== null";
         self.until("the editors and the schema", ready).await;
     }
 
@@ -144,7 +143,8 @@ impl Browser {
         self.type_into("#email", email).await;
         self.type_into("#password", password).await;
         self.click("#sign-in").await;
-        let signed_in = "return document.querySelector('#sign-in-status').textContent.startsWith('Signed in')";
+        let signed_in =
+            "return document.querySelector('#sign-in-status').textContent.startsWith('Signed in')";
         self.until("Signed in", signed_in).await;
     }
 
