@@ -87,7 +87,13 @@ pub struct Options {
     #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true, help_heading = "Server")]
     pub log_format: LogFormat,
     /// What is logged, such as `info` or `info,quikapp=debug`
-    #[arg(long, env = "LOG", default_value = "info", global = true, help_heading = "Server")]
+    #[arg(
+        long,
+        env = "LOG",
+        default_value = "info,sea_orm_migration=warn",
+        global = true,
+        help_heading = "Server"
+    )]
     pub log: String,
     /// Bytes of an HTTP request body
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),

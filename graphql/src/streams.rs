@@ -3,7 +3,9 @@
 use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject, Subscription, Union};
 use futures_util::{Stream, StreamExt, stream};
 use quikapp_chat::{
-    entities::{ChannelId, Timestamp, UserId},
+    Error,
+    access::ChannelReader,
+    entities::{ChannelId, MessageId, Timestamp, UserId, ids::MessageKey},
     live::stream::{self as domain, Event, Item},
     log::Aspect,
 };
@@ -269,20 +271,50 @@ impl StreamSubscription {
         let viewer = ctx.viewer()?;
         let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
         let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
-        let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
-        let context = ctx.clone();
-        let mut since = None;
-        let events = match position {
-            Some(Position::Expired) => {
-                let reset = domain::reset(ctx.chat()?.now(), domain::ResetReason::CursorExpired);
-                stream::once(async move { reset }).boxed()
-            }
-            Some(Position::After(seq, at)) => {
-                since = Some(at);
-                ctx.chat()?.channel_events(&reader, Some(seq)).await?.boxed()
-            }
-            None => ctx.chat()?.channel_events(&reader, None).await?.boxed(),
-        };
-        Ok(events.map(move |event| item(&context, channel, since, event)))
+        follow(ctx, &reader, None, after).await
     }
+
+    /// Everything that happens in a thread: to its root, among them what its replies change of it, and to its replies. In the
+    /// order of the channel's log, and resumable as `channelEvents` is, with the same cursors.
+    async fn thread_events<'ctx>(
+        &self,
+        ctx: &Context<'ctx>,
+        #[graphql(desc = "The id of the thread's root, or of one of its replies.")] root_id: ID,
+        #[graphql(
+            desc = "The last cursor that you got from this thread or its channel: an item's `cursor`, or a `syncCursor`."
+        )]
+        after: Option<EventCursor>,
+    ) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
+        let viewer = ctx.viewer()?;
+        let key: MessageKey = ids::parse(&root_id, "rootId")?;
+        let root = ctx.loaders()?.message(key).await?.ok_or(Error::NotFound("message"))?;
+        let reader = ctx.chat()?.channel_reader(&viewer, key.channel).await?;
+        follow(ctx, &reader, Some(root.thread_root.unwrap_or(root.id)), after).await
+    }
+}
+
+/// The events of a channel, or of one of its threads.
+async fn follow<'ctx>(
+    ctx: &Context<'ctx>,
+    reader: &ChannelReader,
+    thread: Option<MessageId>,
+    after: Option<EventCursor>,
+) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
+    let channel = reader.key().channel;
+    let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
+    let (after, since) = match position {
+        Some(Position::Expired) => {
+            let reset = domain::reset(ctx.chat()?.now(), domain::ResetReason::CursorExpired);
+            let context = ctx.clone();
+            return Ok(stream::once(async move { item(&context, channel, None, reset) }).boxed());
+        }
+        Some(Position::After(seq, at)) => (Some(seq), Some(at)),
+        None => (None, None),
+    };
+    let events = match thread {
+        Some(root) => ctx.chat()?.thread_events(reader, root, after).await?.boxed(),
+        None => ctx.chat()?.channel_events(reader, after).await?.boxed(),
+    };
+    let context = ctx.clone();
+    Ok(events.map(move |event| item(&context, channel, since, event)).boxed())
 }

@@ -20,6 +20,7 @@ mod messages;
 mod query_counts;
 mod schema;
 mod support;
+mod threads;
 mod two_nodes;
 mod workspaces;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        threads::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,

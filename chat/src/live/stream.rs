@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
-use quikapp_entities::{ChannelId, Timestamp, UserId};
+use quikapp_entities::{ChannelId, MessageId, Timestamp, UserId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
@@ -113,6 +113,8 @@ struct State {
     chat: Chat,
     viewer: Viewer,
     channel: ChannelId,
+    /// Only this thread's root and replies are told, if one is given.
+    thread: Option<MessageId>,
     floor: i64,
     feed: Feed,
     controls: Receiver<Control>,
@@ -141,6 +143,25 @@ impl Chat {
         reader: &ChannelReader,
         after: Option<i64>,
     ) -> Result<impl Stream<Item = Item> + use<>> {
+        self.events(reader, None, after).await
+    }
+
+    /// The events of one thread of the channel, from now on or after a position: those of its root and of its replies.
+    pub async fn thread_events(
+        &self,
+        reader: &ChannelReader,
+        root: MessageId,
+        after: Option<i64>,
+    ) -> Result<impl Stream<Item = Item> + use<>> {
+        self.events(reader, Some(root), after).await
+    }
+
+    async fn events(
+        &self,
+        reader: &ChannelReader,
+        thread: Option<MessageId>,
+        after: Option<i64>,
+    ) -> Result<impl Stream<Item = Item> + use<>> {
         let controls = self.hub.controls();
         let mut feed = self.hub.follow(reader.key()).await?;
         // Access may have ended before the announcements were listened to.
@@ -162,6 +183,7 @@ impl Chat {
             chat: self.clone(),
             viewer: *reader.viewer(),
             channel: reader.key().channel,
+            thread,
             floor: reader.floor(),
             feed,
             controls,
@@ -217,7 +239,8 @@ impl State {
     }
 
     fn told(&mut self, Told { before, after, message }: &Told) {
-        if message.ts <= self.floor {
+        let concerns = |root| message.id == root || message.thread_root == Some(root);
+        if message.ts <= self.floor || !self.thread.is_none_or(concerns) {
             return;
         }
         let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
