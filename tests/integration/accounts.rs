@@ -21,6 +21,7 @@ both_modes!(
     a_suspended_user_is_out_within_five_seconds,
     a_profile_changes_and_keeps_to_its_limits,
     a_token_that_is_none_is_refused,
+    a_deleted_account_leaves_its_messages,
 );
 
 const VIEWER: &str =
@@ -230,4 +231,36 @@ async fn a_token_that_is_none_is_refused(mode: Mode) {
     let stranger = crate::support::Client::new(&server, Some(forged.into()));
     assert_eq!(stranger.query("{ viewer { email } }", json!({})).await.code(), "UNAUTHENTICATED");
     assert!(matches!(Socket::try_open(&stranger).await, Err(4401 | 4403)));
+}
+
+async fn a_deleted_account_leaves_its_messages(mode: Mode) {
+    let world = World::new(mode).await;
+    let leaver = world.member().await;
+    let message = leaver.send(&world.general, "mine").await;
+    let document = "mutation($password: String!) { deleteAccount(password: $password) { userId deletedAt } }";
+
+    let wrong = leaver.query(document, json!({ "password": "not this one" })).await;
+    assert_eq!(wrong.code(), "INVALID");
+    let owner = world.owner.query(document, json!({ "password": world.owner.password })).await;
+    assert_eq!(owner.code(), "CONFLICT", "the owner of a workspace hands it over first");
+
+    let deleted = leaver.query(document, json!({ "password": leaver.password })).await.ok();
+    assert_eq!(deleted["deleteAccount"]["userId"], leaver.id);
+    assert_eq!(leaver.query(VIEWER, json!({})).await.code(), "UNAUTHENTICATED");
+    assert_eq!(sign_in(&world.server, &leaver.email, &leaver.password).await.code(), "UNAUTHENTICATED");
+
+    let document = "query($message: ID!, $workspace: ID!) {
+        message(id: $message) { text author { displayName deletedAt } }
+        workspace(id: $workspace) { memberCount members { nodes { user { id } } } }
+    }";
+    let variables = json!({ "message": message["id"], "workspace": world.workspace });
+    let data = world.owner.query(document, variables).await.ok();
+    assert_eq!(data["message"]["text"], "mine");
+    assert_eq!(data["message"]["author"]["displayName"], "Deleted user");
+    assert!(data["message"]["author"]["deletedAt"].is_string());
+    assert_eq!(data["workspace"]["memberCount"], 1);
+    assert_eq!(data["workspace"]["members"]["nodes"], json!([{ "user": { "id": world.owner.id } }]));
+
+    // The address is free again.
+    register(&world.server, &leaver.email, "another password", "Newcomer").await.ok();
 }
