@@ -19,6 +19,7 @@ mod live;
 mod messages;
 mod query_counts;
 mod schema;
+mod streams;
 mod support;
 mod two_nodes;
 mod workspaces;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        streams::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,
