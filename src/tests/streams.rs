@@ -218,13 +218,9 @@ async fn a_stream_goes_on_after_the_last_event() {
         ("subscription { log(to: 3, after: null) { n } }", json!({})),
         ("subscription($after: String) { log(to: 3, after: $after) { n } }", json!({})),
         ("subscription($from: String = \"c0\") { log(to: 3, after: $from) { n } }", json!({ "from": "c1" })),
-        (
-            "subscription { ...A } fragment A on Live { ... on Live { ...B } } fragment B on Live { log(to: 3) { n } }",
-            json!({}),
-        ),
-        ("subscription A { ticks } subscription B { ... on Live { log(to: 3) { n } } }", json!({})),
+        ("subscription A { ticks } subscription B { log(to: 3) { n } }", json!({})),
     ] {
-        let name = document.contains(" B {").then_some("B").filter(|_| document.contains("subscription A"));
+        let name = document.contains(" A {").then_some("B");
         let body = json!({ "query": document, "variables": variables, "operationName": name }).to_string();
         let answer = text(request(&server, EVENTS, "").header("last-event-id", "c2").body(body)).await;
         assert_eq!(
