@@ -13,6 +13,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Operations running on one WebSocket.
     pub operations_per_socket: usize,
+    /// Subscriptions over HTTP that one session may have open.
+    pub streams_per_session: usize,
     /// From the upgrade to `connection_init`.
     pub init_timeout: Duration,
     /// For the head of an HTTP request; also how long an idle connection is kept.
@@ -23,7 +25,11 @@ pub struct Limits {
     pub operation_timeout: Duration,
     /// Between two pings of the server on a WebSocket.
     pub ping_interval: Duration,
-    /// For one message to be taken by the peer of a WebSocket.
+    /// Between two signs of life on a quiet stream of events.
+    pub event_heartbeat: Duration,
+    /// Between two signs of life on a quiet stream of parts.
+    pub part_heartbeat: Duration,
+    /// For one message to be taken by the peer of a WebSocket or stream.
     pub write_timeout: Duration,
     /// For running requests after a shutdown began.
     pub shutdown_grace: Duration,
@@ -37,11 +43,14 @@ impl Default for Limits {
             body_bytes: 1_000_000,
             message_bytes: 1_000_000,
             operations_per_socket: 100,
+            streams_per_session: 100,
             init_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             operation_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(20),
+            event_heartbeat: Duration::from_secs(12),
+            part_heartbeat: Duration::from_secs(5),
             write_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
             guard: guard::Limits::default(),

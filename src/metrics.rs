@@ -38,6 +38,7 @@ pub(crate) struct Counters {
     operations: [AtomicU64; 3],
     sockets: AtomicU64,
     socket_operations: AtomicU64,
+    streams: AtomicU64,
 }
 
 /// Something that is going on while this is held.
@@ -83,6 +84,10 @@ impl Counters {
         Gauge::new(&self.socket_operations)
     }
 
+    pub(crate) fn stream(&self) -> Gauge<'_> {
+        Gauge::new(&self.streams)
+    }
+
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         for (class, counter) in CLASSES.into_iter().zip(&self.answers) {
@@ -116,6 +121,13 @@ impl Counters {
             is_counter: false,
             label: None,
             value: self.socket_operations.load(Relaxed),
+        });
+        metrics.push(Metric {
+            name: "quikapp_streams",
+            help: "Subscriptions running over HTTP",
+            is_counter: false,
+            label: None,
+            value: self.streams.load(Relaxed),
         });
         metrics
     }

@@ -13,6 +13,7 @@ use crate::{
     failure::{Failure, complete_errors, is_request_error},
     guard,
     identity::Caller,
+    resume,
 };
 
 /// A schema, whatever its types.
@@ -43,6 +44,8 @@ pub struct Params {
     pub operation_name: Option<String>,
     /// Values of its variables.
     pub variables: Variables,
+    /// The cursor after which a subscription goes on, in place of its own `after`.
+    pub resume_after: Option<String>,
 }
 
 /// As they come, so that each wrong one can be named.
@@ -78,7 +81,7 @@ impl TryFrom<RawParams> for Params {
             None | Some(Value::Null | Value::Object(_)) => {}
             Some(_) => return Err(Failure::bad_request("`extensions` must be an object or null")),
         }
-        Ok(Self { query, operation_name, variables })
+        Ok(Self { query, operation_name, variables, resume_after: None })
     }
 }
 
@@ -96,16 +99,21 @@ pub struct Prepared {
 ///
 /// # Errors
 /// What [`guard::check`] refuses.
-pub fn prepare(app: &App, params: Params, caller: &Caller) -> Result<Prepared, Failure> {
+pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepared, Failure> {
     let settings = &app.settings;
     let operation_name = params.operation_name.as_deref();
-    let checked = guard::check(
+    let mut checked = guard::check(
         &params.query,
         operation_name,
         &params.variables,
         settings.introspection,
         &settings.limits.guard,
     )?;
+    if let Some(cursor) = params.resume_after
+        && checked.kind == OperationType::Subscription
+    {
+        resume::set_after(&mut checked.document, &mut params.variables, cursor);
+    }
     let mut request = Request::new(params.query).variables(params.variables);
     request.set_parsed_query(checked.document);
     Ok(Prepared { request: (app.context)(request, caller), kind: checked.kind, name: checked.name })
@@ -133,6 +141,12 @@ impl Outcome {
     #[must_use]
     pub fn refused(failure: &Failure, request_id: &str) -> Self {
         Self { response: Response::from_errors(vec![failure.to_error(request_id)]), is_request_error: true }
+    }
+
+    /// Whether it is an event that could not be told. It ends its stream, so that no later cursor passes over it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.response.data == Value::Null && !self.response.errors.is_empty()
     }
 
     /// As JSON is made of it: errors first, so that readers of logs see them.

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     app::{App, router},
-    http::Peer,
+    http::{Cut, Peer},
     limits::Limits,
 };
 
@@ -64,17 +64,29 @@ async fn connect(
 ) {
     // Small messages are sent at once.
     let _ = stream.set_nodelay(true);
+    let cut = Cut::default();
+    let given = cut.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(given.clone());
         service.call(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
+    let running = async {
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = app.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
     let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = app.shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        result = running => result,
+        () = cut.made() => {
+            tracing::debug!(peer = %peer.0, "a peer that took nothing was cut off");
+            return;
         }
     };
     if let Err(error) = result {

@@ -1,4 +1,4 @@
-//! The open sockets of each session, so that they end with it.
+//! The open sockets and streams of each session, so that they end with it.
 
 use std::{
     collections::HashMap,
@@ -44,6 +44,8 @@ struct Socket {
     user: Uuid,
     session: Uuid,
     connection: Uuid,
+    /// A subscription over HTTP, not a WebSocket.
+    is_stream: bool,
     closer: Closer,
 }
 
@@ -54,7 +56,7 @@ struct Inner {
     listener: Mutex<Option<mpsc::UnboundedSender<SocketChange>>>,
 }
 
-/// A register of the sockets of signed-in callers. Cheap to clone.
+/// A register of the sockets of signed-in callers, each stream over HTTP among them. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Sessions(Arc<Inner>);
 
@@ -79,11 +81,28 @@ impl Sessions {
     }
 
     pub(crate) fn register(&self, identity: &Identity) -> Registration {
+        self.insert(&mut self.lock(), identity, false)
+    }
+
+    /// Of a subscription over HTTP. None when the session has `limit` of them.
+    pub(crate) fn register_stream(&self, identity: &Identity, limit: usize) -> Option<Registration> {
+        let mut sockets = self.lock();
+        let is_other = |socket: &&Socket| socket.is_stream && socket.session == identity.session;
+        let others = sockets.values().filter(is_other).count();
+        (others < limit).then(|| self.insert(&mut sockets, identity, true))
+    }
+
+    fn insert(
+        &self,
+        sockets: &mut HashMap<u64, Socket>,
+        identity: &Identity,
+        is_stream: bool,
+    ) -> Registration {
         let key = self.0.next.fetch_add(1, Ordering::Relaxed);
         let closer = Closer::default();
         let (user, connection) = (identity.user, Uuid::now_v7());
-        let socket = Socket { user, session: identity.session, connection, closer: closer.clone() };
-        self.lock().insert(key, socket);
+        let session = identity.session;
+        sockets.insert(key, Socket { user, session, connection, is_stream, closer: closer.clone() });
         self.tell(SocketChange { user, connection, is_open: true });
         Registration { sessions: self.clone(), key, closer }
     }

@@ -1,4 +1,5 @@
 //! GraphQL over HTTP: `POST /graphql` with a JSON body, `GET /graphql` for queries and for the upgrade to a WebSocket.
+//! Subscriptions run over either when the client reads streams of events or of parts.
 //!
 //! Only JSON bodies are read, so a page of another origin cannot send anything without asking first, and a `GET` changes nothing.
 
@@ -6,20 +7,27 @@ pub mod accept;
 pub(crate) mod answer;
 mod body;
 pub(crate) mod credentials;
+mod stream;
+mod wire;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use async_graphql_parser::types::OperationType;
 use axum::{
     extract::{FromRequestParts, Query, Request, State, WebSocketUpgrade},
-    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 
-use self::answer::Media;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    accept::{Accepted, Form},
+    answer::Media,
+};
 use crate::{
-    app::{App, RequestId},
+    app::{App, LAST_EVENT_ID, RequestId},
     failure::{ErrorCode, Failure},
     identity::{Caller, new_request_id},
     operation::{self, Outcome, Params, RawParams},
@@ -30,12 +38,29 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// The way to end the connection of a request whose peer takes nothing any more, among its extensions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cut(CancellationToken);
+
+impl Cut {
+    pub(crate) fn make(&self) {
+        self.0.cancel();
+    }
+
+    pub(crate) async fn made(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Bytes of it.
+const LAST_EVENT_ID_BYTES: usize = 1024;
+
 /// `POST /graphql`.
 pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.extensions);
-    let media = match accept::negotiate(&parts.headers) {
-        Ok(media) => media,
+    let accepted = match accept::negotiate(&parts.headers) {
+        Ok(accepted) => accepted,
         Err(failure) => return answer::refusal(&failure, Media::Json, &id),
     };
     let params = async {
@@ -46,8 +71,8 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok((caller, body::params(&bytes)?))
     };
     match params.await {
-        Ok((caller, params)) => run(&app, params, &caller, media, false).await,
-        Err(failure) => answer::refusal(&failure, media, &id),
+        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Err(failure) => refuse(&failure, accepted, &id),
     }
 }
 
@@ -58,14 +83,14 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
     if wants_socket(&parts.headers) {
         return upgrade(&app, &mut parts, &id).await;
     }
-    let media = match accept::negotiate(&parts.headers) {
-        Ok(media) => media,
+    let accepted = match accept::negotiate(&parts.headers) {
+        Ok(accepted) => accepted,
         Err(failure) => return answer::refusal(&failure, Media::Json, &id),
     };
     let params = async { Ok((caller(&app, &parts).await?, params_of(&parts)?)) };
     match params.await {
-        Ok((caller, params)) => run(&app, params, &caller, media, true).await,
-        Err(failure) => answer::refusal(&failure, media, &id),
+        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Err(failure) => refuse(&failure, accepted, &id),
     }
 }
 
@@ -80,33 +105,75 @@ pub async fn other_method(request: Request) -> Response {
     ([(header::ALLOW, "GET, POST")], response).into_response()
 }
 
-async fn run(app: &App, params: Params, caller: &Caller, media: Media, is_get: bool) -> Response {
+async fn run(
+    app: &Arc<App>,
+    parts: &Parts,
+    mut params: Params,
+    caller: Caller,
+    accepted: Accepted,
+) -> Response {
     let id = &caller.request_id;
-    let prepared = match operation::prepare(app, params, caller) {
+    match last_event_id(&parts.headers) {
+        Ok(cursor) => params.resume_after = cursor,
+        Err(failure) => return refuse(&failure, accepted, id),
+    }
+    let prepared = match operation::prepare(app, params, &caller) {
         Ok(prepared) => prepared,
-        Err(failure) => return answer::refusal(&failure, media, id),
+        Err(failure) => return refuse(&failure, accepted, id),
     };
     match prepared.kind {
-        OperationType::Mutation if is_get => {
+        OperationType::Mutation if parts.method != Method::POST => {
             let failure = Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 ErrorCode::BadRequest,
                 "mutations are sent with POST",
             );
-            return ([(header::ALLOW, "POST")], answer::refusal(&failure, media, id)).into_response();
+            return ([(header::ALLOW, "POST")], refuse(&failure, accepted, id)).into_response();
         }
         OperationType::Subscription => {
-            let failure = Failure::bad_document(
-                "subscriptions need a WebSocket with the subprotocol graphql-transport-ws",
-            );
-            return answer::refusal(&failure, media, id);
+            let Some(format) = accepted.stream() else {
+                let failure = Failure::bad_document(
+                    "subscriptions need a WebSocket with the subprotocol graphql-transport-ws, or an Accept of \
+                     text/event-stream or multipart/mixed;subscriptionSpec=1.0",
+                );
+                return refuse(&failure, accepted, id);
+            };
+            let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
+            return match stream::start(app, prepared, &caller, format, cut) {
+                Ok(response) => response,
+                Err(failure) => refuse(&failure, accepted, id),
+            };
         }
         _ => {}
     }
     match operation::execute(app, prepared, id).await {
-        Ok(outcome) => answer::outcome(&outcome, media),
-        Err(failure) => answer::refusal(&failure, media, id),
+        Ok(outcome) => match accepted.single() {
+            Form::Answer(media) => answer::outcome(&outcome, media),
+            Form::Stream(format) => stream::single(&outcome, format),
+        },
+        Err(failure) => refuse(&failure, accepted, id),
     }
+}
+
+/// A refused document is told on the stream to those who read nothing else, as an `EventSource` cannot see the body of an
+/// error; a refused request is not.
+fn refuse(failure: &Failure, accepted: Accepted, id: &str) -> Response {
+    match accepted.single() {
+        Form::Answer(media) => answer::refusal(failure, media, id),
+        Form::Stream(format) if failure.in_graphql => stream::single(&Outcome::refused(failure, id), format),
+        Form::Stream(_) => answer::refusal(failure, Media::Json, id),
+    }
+}
+
+/// Where an `EventSource` goes on.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
+    if id.len() > LAST_EVENT_ID_BYTES {
+        let message = format!("Last-Event-ID has at most {LAST_EVENT_ID_BYTES} bytes");
+        return Err(Failure::bad_request(message));
+    }
+    let id = std::str::from_utf8(id.as_bytes());
+    id.map(|id| Some(id.to_owned())).map_err(|_| Failure::bad_request("Last-Event-ID must be in UTF-8"))
 }
 
 fn wants_socket(headers: &HeaderMap) -> bool {

@@ -9,4 +9,5 @@ mod connections;
 mod http;
 mod pages;
 mod socket;
+mod streams;
 mod toy;

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use async_graphql::{Context, EmptySubscription, Error, ErrorExtensions, Object, Schema, Subscription};
+use async_graphql::{
+    Context, EmptySubscription, Error, ErrorExtensions, Object, Schema, SimpleObject, Subscription,
+};
 use async_trait::async_trait;
 use futures_util::{Stream, StreamExt, stream};
 use quikapp_chat::entities::Timestamp;
@@ -102,12 +104,27 @@ impl Mutation {
     }
 }
 
+#[derive(SimpleObject)]
+struct Entry {
+    n: i32,
+    cursor: String,
+}
+
 struct Live;
 
 #[Subscription]
 impl Live {
     async fn count(&self, to: i32) -> impl Stream<Item = i32> {
         stream::iter(1..=to)
+    }
+
+    async fn log(&self, to: i32, after: Option<String>) -> impl Stream<Item = Entry> {
+        let after: i32 = after.and_then(|cursor| cursor.strip_prefix('c')?.parse().ok()).unwrap_or(0);
+        stream::iter(after + 1..=to).map(|n| Entry { n, cursor: format!("c{n}") })
+    }
+
+    async fn never(&self) -> impl Stream<Item = i32> {
+        stream::pending()
     }
 
     async fn ticks(&self, context: &Context<'_>) -> impl Stream<Item = u64> {

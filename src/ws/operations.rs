@@ -144,13 +144,10 @@ async fn answer(app: &App, caller: &Caller, params: Params, reply: &Reply<'_>) -
                 reply.error(&outcome).await;
                 return Ok(());
             }
-            // An event that could not be told ends the stream, so that no later cursor passes over it.
-            let is_lost =
-                outcome.response.data == async_graphql::Value::Null && !outcome.response.errors.is_empty();
             if !reply.next(&outcome).await {
                 return Ok(());
             }
-            if is_lost {
+            if outcome.is_lost() {
                 break;
             }
         }

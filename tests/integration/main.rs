@@ -19,6 +19,7 @@ mod live;
 mod messages;
 mod query_counts;
 mod schema;
+mod streams;
 mod support;
 mod threads;
 mod two_nodes;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         messages::in_both_modes,
         live::in_both_modes,
         threads::in_both_modes,
+        streams::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,

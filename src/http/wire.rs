@@ -1,0 +1,108 @@
+//! How the items of a stream are written.
+
+use async_graphql::{ServerError, Value};
+use axum::http::HeaderValue;
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{failure::Failure, operation::Outcome};
+
+/// The two kinds of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `text/event-stream`: GraphQL over SSE in its mode of distinct connections.
+    Events,
+    /// `multipart/mixed;subscriptionSpec=1.0`: what Apollo's clients speak.
+    Parts,
+}
+
+#[derive(Serialize)]
+struct Part<P: Serialize> {
+    payload: P,
+}
+
+#[derive(Serialize)]
+struct FailedPart<'e> {
+    payload: Option<()>,
+    errors: &'e [ServerError],
+}
+
+impl Format {
+    pub(super) fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Events => "text/event-stream; charset=utf-8",
+            Self::Parts => "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0",
+        })
+    }
+
+    /// What comes first, so that proxies pass the head on.
+    pub(super) fn start(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Events => b":\n\n",
+            Self::Parts => b"\r\n--graphql",
+        })
+    }
+
+    pub(super) fn heartbeat(self) -> Bytes {
+        match self {
+            Self::Events => Bytes::from_static(b":\n\n"),
+            Self::Parts => part("{}"),
+        }
+    }
+
+    pub(super) fn item(self, outcome: &Outcome) -> Bytes {
+        match self {
+            Self::Events => event(cursor(&outcome.response.data), &json(&outcome.body())),
+            Self::Parts => part(&json(&Part { payload: outcome.body() })),
+        }
+    }
+
+    /// Why the server ends a stream that is not complete.
+    pub(super) fn failure(self, failure: &Failure, request_id: &str) -> Bytes {
+        match self {
+            Self::Events => event(None, &json(&Outcome::refused(failure, request_id).body())),
+            Self::Parts => {
+                part(&json(&FailedPart { payload: None, errors: &[failure.to_error(request_id)] }))
+            }
+        }
+    }
+
+    pub(super) fn end(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Events => b"event: complete\ndata: \n\n",
+            Self::Parts => b"--\r\n",
+        })
+    }
+}
+
+fn event(id: Option<&str>, data: &str) -> Bytes {
+    // JSON has its line ends escaped.
+    match id {
+        Some(id) => format!("event: next\nid: {id}\ndata: {data}\n\n"),
+        None => format!("event: next\ndata: {data}\n\n"),
+    }
+    .into()
+}
+
+/// With the boundary behind it, as clients take a part for whole when they see that.
+fn part(body: &str) -> Bytes {
+    format!("\r\nContent-Type: application/json\r\n\r\n{body}\r\n--graphql").into()
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_else(|error| {
+        tracing::error!(%error, "an item cannot be written as JSON");
+        r#"{"errors":[{"message":"internal error","extensions":{"code":"INTERNAL","retryable":false}}]}"#
+            .into()
+    })
+}
+
+/// The field `cursor` of the root field, as far as it can stand on a line.
+fn cursor(data: &Value) -> Option<&str> {
+    let Value::Object(roots) = data else { return None };
+    let Value::Object(item) = roots.values().next().filter(|_| roots.len() == 1)? else { return None };
+    match item.get("cursor")? {
+        Value::String(cursor) if !cursor.is_empty() && !cursor.contains(['\n', '\r', '\0']) => Some(cursor),
+        _ => None,
+    }
+}
