@@ -11,6 +11,7 @@
 mod accounts;
 mod browser;
 mod channels;
+mod checker;
 mod demo;
 mod faults;
 mod import;
@@ -28,6 +29,9 @@ mod workspaces;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(checker::forgetful::ARGUMENT) {
+        return checker::forgetful::serve();
+    }
     let mut suite = support::Suite::default();
     for module in [
         accounts::in_both_modes,
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         demo::in_both_modes,
         two_nodes::on_servers,
         faults::on_servers,
+        checker::register,
         browser::in_both_modes,
     ] {
         module(&mut suite);

@@ -79,12 +79,17 @@ pub(crate) struct ServerSet {
 static SETS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 impl ServerSet {
-    /// Starts one.
-    pub(crate) async fn up() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers-faults");
+    /// Starts one in `target/servers-NAME`, with so many members of MongoDB.
+    pub(crate) async fn up(name: &str, members: u8) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/servers-{name}"));
         SETS.lock().unwrap().push(folder.clone());
-        let (folder, lines) = Self::script(folder, "up", None).await;
+        let (folder, lines) = Self::script(folder, &["up", &format!("--mongo-members={members}")]).await;
         Self { folder, urls: Urls::parse(&lines) }
+    }
+
+    /// Their addresses.
+    pub(crate) fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     /// Empty databases on it.
@@ -92,19 +97,25 @@ impl ServerSet {
         Stores::on(&self.urls).await
     }
 
-    /// Stops `mysql`, `mongo` or `redis`.
-    pub(crate) async fn stop(&self, name: &'static str) {
-        Self::script(self.folder.clone(), "stop", Some(name)).await;
+    /// Stops `mysql`, `mongo` or `redis`, or one member of several: `mongo1`, `mongo2`, …
+    pub(crate) async fn stop(&self, name: &str) {
+        Self::script(self.folder.clone(), &["stop", name]).await;
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(&self, name: &str) {
+        Self::script(self.folder.clone(), &["kill", name]).await;
     }
 
     /// Starts it again, with the data that it had.
-    pub(crate) async fn start(&self, name: &'static str) {
-        Self::script(self.folder.clone(), "start", Some(name)).await;
+    pub(crate) async fn start(&self, name: &str) {
+        Self::script(self.folder.clone(), &["start", name]).await;
     }
 
-    async fn script(folder: PathBuf, action: &'static str, name: Option<&'static str>) -> (PathBuf, String) {
+    async fn script(folder: PathBuf, arguments: &[&str]) -> (PathBuf, String) {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let run = move || {
-            let arguments: Vec<_> = [action].into_iter().chain(name).collect();
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
             let lines = script(&arguments, Some(&folder));
             (folder, lines)
         };
