@@ -1,6 +1,7 @@
 //! Live delivery: the hub that wakes listeners, and the relay that carries its messages between nodes. The log tells the
 //! truth: what is lost on the way is read from the store.
 
+pub mod notes;
 pub mod presence;
 mod relay;
 pub mod stream;
