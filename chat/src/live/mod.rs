@@ -3,6 +3,7 @@
 
 pub mod presence;
 mod relay;
+mod ring;
 pub mod stream;
 mod topic;
 pub mod typing;

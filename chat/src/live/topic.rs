@@ -10,17 +10,22 @@ use std::{
 };
 
 use quikapp_entities::{ChannelId, MessageId};
-use tokio::sync::{OnceCell, broadcast, mpsc};
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::{
     Result,
-    live::relay::Relay,
+    live::{
+        relay::Relay,
+        ring::{self, Lagged},
+    },
     messages::model::{ChannelKey, Message},
     store::MessageStore,
 };
 
 /// Changes that a listener may be behind the node before it reads the rest from the store.
 const BUFFER: usize = 1_024;
+/// Changes that may wait for a topic's sequencer; what comes on top of them is read from the store.
+const WAITING: usize = 512;
 /// How many changes one query of a replay reads.
 const REPLAY_PAGE: usize = 200;
 /// How long a topic without listeners is kept, for those who come back.
@@ -48,12 +53,26 @@ struct Step {
 /// A channel with listeners.
 struct Topic {
     key: ChannelKey,
-    raw: mpsc::UnboundedSender<Raw>,
-    out: broadcast::Sender<Step>,
+    raw: mpsc::Sender<Raw>,
+    /// Whether something found no room in `raw`, so that the store has to be looked at.
+    has_missed: AtomicBool,
+    out: ring::Sender<Step>,
     /// The last tick that was sent out. Raised before the sending, so that a listener who reads it after subscribing
     /// misses nothing above it.
     last: Arc<AtomicI64>,
     started: OnceCell<()>,
+}
+
+impl Topic {
+    /// Hands something to the sequencer; never waits.
+    fn tell(&self, raw: Raw) {
+        if self.raw.try_send(raw).is_err() {
+            self.has_missed.store(true, Ordering::SeqCst);
+            // The sequencer may have emptied its queue by now, and then this wakes it; else it has yet to receive
+            // something, and looks at the mark then.
+            let _ = self.raw.try_send(Raw::Check);
+        }
+    }
 }
 
 /// All followed channels of this node.
@@ -69,7 +88,7 @@ impl Topics {
     /// Hands a change to the channel's listeners, if there are any.
     pub(crate) fn deliver(&self, channel: ChannelId, raw: Raw) {
         if let Some(topic) = self.lock().get(&channel) {
-            let _ = topic.raw.send(raw);
+            topic.tell(raw);
         }
     }
 
@@ -81,7 +100,7 @@ impl Topics {
     /// Lets every followed channel look at the store.
     pub(crate) fn check_all(&self) {
         for topic in self.lock().values() {
-            let _ = topic.raw.send(Raw::Check);
+            topic.tell(Raw::Check);
         }
     }
 
@@ -108,11 +127,12 @@ impl Topics {
             if let Some(topic) = topics.get(&key.channel) {
                 (Arc::clone(topic), topic.out.subscribe(), None)
             } else {
-                let (raw, receiver) = mpsc::unbounded_channel();
+                let (raw, receiver) = mpsc::channel(WAITING);
                 let topic = Arc::new(Topic {
                     key,
                     raw,
-                    out: broadcast::channel(BUFFER).0,
+                    has_missed: AtomicBool::new(false),
+                    out: ring::channel(BUFFER),
                     last: Arc::new(AtomicI64::new(0)),
                     started: OnceCell::new(),
                 });
@@ -146,7 +166,7 @@ impl Topics {
         if began.into_inner() {
             // What came in between the reading of the head and now was not sent out. Told only now, when the sequencer
             // does not turn it away any more.
-            let _ = topic.raw.send(Raw::Check);
+            topic.tell(Raw::Check);
         }
         let position = topic.last.load(Ordering::SeqCst);
         Ok(Feed {
@@ -167,13 +187,17 @@ impl Topics {
 async fn sequence(
     topics: Arc<Topics>,
     topic: Arc<Topic>,
-    mut raw: mpsc::UnboundedReceiver<Raw>,
+    mut raw: mpsc::Receiver<Raw>,
     store: Arc<dyn MessageStore>,
     relay: Option<Relay>,
 ) {
     loop {
         let message = match tokio::time::timeout(IDLE, raw.recv()).await {
-            Ok(Some(message)) => message,
+            Ok(Some(message)) if !topic.has_missed.swap(false, Ordering::SeqCst) => message,
+            Ok(Some(_)) => {
+                while raw.try_recv().is_ok() {}
+                Raw::Check
+            }
             Ok(None) => return,
             Err(_) => {
                 if retire(&topics, &topic) {
@@ -205,7 +229,7 @@ async fn sequence(
 
 fn send_out(topic: &Topic, message: Arc<Message>, is_complete: bool) {
     let before = topic.last.swap(message.seq, Ordering::SeqCst);
-    let _ = topic.out.send(Step { before, message, is_complete });
+    topic.out.send(Step { before, message, is_complete });
 }
 
 /// Marks the last message of a page that reaches up to the present: with it everything has been told.
@@ -266,7 +290,7 @@ pub struct Told {
 /// for the node's buffer it reads on from the store: coalesced, but complete.
 pub struct Feed {
     key: ChannelKey,
-    out: broadcast::Receiver<Step>,
+    out: ring::Receiver<Step>,
     position: i64,
     /// The tick as of which the listener knows every message.
     complete: i64,
@@ -294,7 +318,7 @@ impl Feed {
         self.complete = after;
         self.told = HashMap::new();
         // The node's present tick may be ahead of what the buffer will tell.
-        let _ = self.topic.raw.send(Raw::Check);
+        self.topic.tell(Raw::Check);
         self.behind();
     }
 
@@ -337,9 +361,7 @@ impl Feed {
                 }
                 // The listener is behind the node: the store has what it was not told, this change included.
                 Ok(step) => self.is_behind |= step.message.seq > self.position,
-                Err(broadcast::error::RecvError::Lagged(_)) => self.behind(),
-                // The topic holds a sender, and this feed the topic: it cannot close.
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                Err(Lagged) => self.behind(),
             }
         }
     }
