@@ -94,7 +94,8 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted>;
 
     /// Writes the new state of a message if the stored one still has `seq == expected_seq`. The tick `message.seq` must
-    /// not be listed by any message of the channel.
+    /// not be listed by any message of the channel, and must be greater than `expected_seq`: a message only ever moves up,
+    /// or the head would go back with the one that holds it.
     async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced>;
 
     /// Clears `thread_pending` of these replies, without a tick (it is no part of the message for its readers).
