@@ -35,6 +35,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) enum Raw {
     /// A message changed; in any order, any number of times.
     Changed(Arc<Message>),
+    /// A message changed at this tick; it was too large to be passed on, so it has to be read.
+    Reached(i64),
     /// Something may have been missed: look at the store.
     Check,
 }
@@ -222,7 +224,10 @@ async fn sequence(
         match message {
             Raw::Changed(message) if message.seq == last + 1 => send_out(&topic, message, true),
             Raw::Changed(message) if message.seq <= last => {}
-            Raw::Changed(_) | Raw::Check => fill(&topic, store.as_ref()).await,
+            Raw::Changed(message) => fill(&topic, store.as_ref(), message.seq).await,
+            Raw::Reached(tick) if tick <= last => {}
+            Raw::Reached(tick) => fill(&topic, store.as_ref(), tick).await,
+            Raw::Check => fill(&topic, store.as_ref(), 0).await,
         }
     }
 }
@@ -239,20 +244,17 @@ fn marked(page: Vec<Message>) -> impl Iterator<Item = (Arc<Message>, bool)> {
     page.into_iter().enumerate().map(move |(index, message)| (Arc::new(message), index + 1 == last))
 }
 
-/// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on.
-async fn fill(topic: &Topic, store: &dyn MessageStore) {
+/// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on. `goal` is a
+/// tick that is known to be taken, or 0.
+async fn fill(topic: &Topic, store: &dyn MessageStore, goal: i64) {
     let mut wait = Duration::from_millis(50);
+    let mut is_latest = false;
     loop {
-        match store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await {
-            Ok(messages) => {
-                let full = messages.len() == REPLAY_PAGE;
-                for (message, is_complete) in marked(messages) {
-                    send_out(topic, message, is_complete);
-                }
-                if !full {
-                    return;
-                }
-            }
+        match fill_page(topic, store).await {
+            Ok(true) => {}
+            Ok(false) if is_latest || topic.last.load(Ordering::SeqCst) >= goal => return,
+            // Right after a failover the store may tell less than was acknowledged before.
+            Ok(false) => is_latest = store.latest_head(topic.key).await.is_ok(),
             Err(error) => {
                 tracing::debug!(%error, "a gap in a channel could not be filled yet");
                 tokio::time::sleep(wait).await;
@@ -263,6 +265,16 @@ async fn fill(topic: &Topic, store: &dyn MessageStore) {
             return;
         }
     }
+}
+
+/// Sends out one page; tells whether there may be more.
+async fn fill_page(topic: &Topic, store: &dyn MessageStore) -> Result<bool> {
+    let page = store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await?;
+    let is_full = page.len() == REPLAY_PAGE;
+    for (message, is_complete) in marked(page) {
+        send_out(topic, message, is_complete);
+    }
+    Ok(is_full)
 }
 
 /// Takes the topic away if nobody listens.
@@ -342,7 +354,12 @@ impl Feed {
             // Before the store is read, or what comes in meanwhile would be passed over.
             let last = self.topic.last.load(Ordering::SeqCst);
             if self.is_behind || (self.position < last && self.out.is_empty()) {
-                let page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                let mut page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                if page.is_empty() && self.position < last {
+                    // Before that is believed: right after a failover the store may tell less than was acknowledged.
+                    self.store.latest_head(self.key).await?;
+                    page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                }
                 self.is_behind = page.len() == REPLAY_PAGE;
                 self.replay.extend(marked(page));
                 if self.replay.is_empty() {
