@@ -4,6 +4,7 @@
 pub mod notes;
 pub mod presence;
 mod relay;
+mod ring;
 pub mod stream;
 mod topic;
 pub mod typing;

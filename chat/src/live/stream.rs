@@ -131,7 +131,7 @@ struct State {
 impl Chat {
     /// The last tick of a channel, to be read before anything that a stream after it is to complete.
     pub async fn position(&self, reader: &ChannelReader) -> Result<i64> {
-        Ok(self.log.head(reader.key()).await?.seq)
+        Ok(self.store.head(reader.key()).await?.seq)
     }
 
     /// The same of many channels at once, in one query. Only ask for those that the viewer may read.
