@@ -101,7 +101,8 @@ async fn close_sockets(chat: Chat, app: Weak<App>) {
             Ok(Control::SessionRevoked { session }) => app.sessions().close_session(session.0),
             Ok(Control::UserDisabled { user }) => app.sessions().close_user(user.0),
             // The sweep finds what was missed.
-            Ok(Control::AccessChanged { .. } | Control::Missed) | Err(RecvError::Lagged(_)) => {}
+            Ok(Control::AccessChanged { .. } | Control::ChannelAccessChanged { .. } | Control::Missed)
+            | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }

@@ -60,6 +60,13 @@ pub enum Control {
         /// In which channel; in all of them if none.
         channel: Option<ChannelId>,
     },
+    /// What the members of a channel may see of it changed, for all of them: its streams check again.
+    ChannelAccessChanged {
+        /// Where.
+        workspace: WorkspaceId,
+        /// In which channel.
+        channel: ChannelId,
+    },
     /// Announcements of other nodes may have been missed: everything checks again.
     Missed,
 }

@@ -262,6 +262,7 @@ impl State {
             Ok(Control::AccessChanged { user, channel, .. }) => {
                 user == self.viewer.user() && channel.is_none_or(|channel| channel == self.channel)
             }
+            Ok(Control::ChannelAccessChanged { channel, .. }) => channel == self.channel,
             Ok(Control::SessionRevoked { session }) => session == self.viewer.session(),
             Ok(Control::UserDisabled { user }) => user == self.viewer.user(),
             // What was missed may have been about this viewer.
