@@ -30,10 +30,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// One node on `SQLite`, or three on servers: on those of all tests, or on some of their own that can be killed.
     pub(super) async fn up(mode: Mode, program: Program, with_own_servers: bool) -> Arc<Self> {
-        let set = match with_own_servers {
-            true => Some(ServerSet::up("checker", MEMBERS).await),
-            false => None,
-        };
+        let set = if with_own_servers { Some(ServerSet::up("checker", MEMBERS).await) } else { None };
         let stores = match &set {
             None => Stores::new(mode).await,
             Some(set) => set.stores().await,
@@ -87,8 +84,9 @@ impl Cluster {
         let client = mongodb::Client::with_uri_str(&urls.mongodb).await.ok()?;
         let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.ok()?;
         let primary = hello.get_str("primary").ok()?;
-        let index = hosts.split(',').position(|host| host == primary)?;
-        Some(format!("mongo{}", index + 1))
+        let hosts: Vec<_> = hosts.split(',').collect();
+        let index = hosts.iter().position(|host| *host == primary)?;
+        Some(if hosts.len() == 1 { "mongo".into() } else { format!("mongo{}", index + 1) })
     }
 
     /// Takes everything out of Redis.

@@ -136,7 +136,7 @@ impl Follower {
                 _ = cuts.recv() => return,
                 () = calm => {}
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::pin!(is_cut);
         loop {

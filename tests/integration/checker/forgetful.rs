@@ -30,6 +30,10 @@ impl MessageStore for Forgetful {
         self.0.head(key).await
     }
 
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head> {
+        self.0.latest_head(key).await
+    }
+
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
         self.0.heads(keys).await
     }

@@ -72,7 +72,7 @@ impl Plan {
             seed: given("CHECKER_SEED").unwrap_or_else(rand::random),
             operations: if is_long { 30_000 } else { 600 },
             subscribers: if is_long { 20 } else { 6 },
-            actors: if is_long { 12 } else { 4 },
+            actors: if is_long { 24 } else { 8 },
             channels: if is_long { 5 } else { 2 },
             faults: Vec::new(),
             longest_connection: if is_long { 8_000 } else { 2_000 },

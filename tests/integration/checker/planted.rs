@@ -18,7 +18,7 @@ const VIEWER: &str = "viewer";
 macro_rules! register {
     ($($name:ident),+ $(,)?) => {
         pub(super) fn register(suite: &mut Suite) {
-            $(suite.add(Mode::Embedded, module_path!(), stringify!($name), |_| Box::pin(async { $name() }));)+
+            $(suite.add(Mode::Embedded, "checker", stringify!($name), |_| Box::pin(async { $name() }));)+
         }
     };
 }

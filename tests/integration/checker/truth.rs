@@ -74,8 +74,8 @@ impl ChannelTruth {
             let found = truth.messages.values().map(|found| &found.state);
             found.filter(|state| state.thread.is_some()).map(|state| state.id.clone()).collect()
         };
-        let mut threads =
-            stream::iter(roots.iter().map(|root| replies(person, root))).buffer_unordered(AT_ONCE);
+        let mut threads = stream::iter(roots.into_iter().map(|root| replies(person.clone(), root)))
+            .buffer_unordered(AT_ONCE);
         while let Some(found) = threads.next().await {
             let (root, pages) = found?;
             for page in pages {
@@ -137,7 +137,7 @@ impl ChannelTruth {
 }
 
 /// The pages of replies to a root.
-async fn replies(person: &Person, root: &str) -> Result<(String, Vec<Value>), String> {
+async fn replies(person: Person, root: String) -> Result<(String, Vec<Value>), String> {
     let document = format!(
         "query($id: ID!, $after: String) {{ message(id: $id) {{ thread {{ replies(first: 100, after: $after) {{
             nodes {{ {FIELDS} reactions(first: 100) {{ nodes {{ emoji user {{ id }} }} }} }}
@@ -152,7 +152,7 @@ async fn replies(person: &Person, root: &str) -> Result<(String, Vec<Value>), St
         let info = page["pageInfo"].clone();
         pages.push(page);
         if info["hasNextPage"] != true {
-            return Ok((root.to_owned(), pages));
+            return Ok((root, pages));
         }
         after = info["endCursor"].clone();
     }
