@@ -33,7 +33,7 @@ pub(super) async fn unfold(run: Arc<Run>, cluster: Arc<Cluster>) {
         while run.done.load(Ordering::SeqCst) < point {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let time = Duration::from_millis(random.random_range(50..3_000));
+        let time = Duration::from_millis(random.random_range(50..run.plan.longest_outage));
         match fault {
             Fault::KillNode | Fault::PauseNode => {
                 let (index, lock) = some_node(&locks, &mut random).await;

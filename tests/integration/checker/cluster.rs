@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use mongodb::bson::doc;
 use rand::{Rng, rngs::StdRng};
 
+use super::plan;
 use crate::support::{Mode, Program, Server, ServerSet, Stores};
 
 /// How long a node may take to come up again while a store is away.

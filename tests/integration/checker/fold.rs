@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     state::{Observed, Own, State},
-    truth::ChannelTruth,
+    truth::{ChannelTruth, Found},
 };
 
 /// What a stream is of.
@@ -66,6 +66,14 @@ pub(super) struct Fold {
     cursor: Option<String>,
     violations: Vec<String>,
     events: u64,
+    /// Tombstones that were told as something less.
+    inexact: u64,
+    /// The first tick told.
+    first: Option<i64>,
+    /// Roots that nobody had replied to when all was asked for.
+    without_thread: HashSet<String>,
+    /// All that came, in short.
+    trail: Vec<String>,
 }
 
 /// How a stream ended that says so.
@@ -94,14 +102,22 @@ impl Fold {
             cursor: None,
             violations: Vec::new(),
             events: 0,
+            inexact: 0,
+            first: None,
+            without_thread: HashSet::new(),
+            trail: Vec::new(),
         }
     }
 
     /// Begins with what a query gave, and the cursor that was read before it.
     pub(super) fn begin(&mut self, cursor: String, truth: &ChannelTruth) {
+        self.trail.push(format!("begins with {} messages and the cursor {cursor}", truth.messages.len()));
         self.cursor = Some(cursor);
         for (id, found) in &truth.messages {
             if self.concerns(id, found.root.as_deref()) {
+                if found.state.thread.is_none() {
+                    self.without_thread.insert(id.clone());
+                }
                 self.messages.insert(id.clone(), found.state.clone());
             }
         }
@@ -129,6 +145,17 @@ impl Fold {
         self.events
     }
 
+    pub(super) fn inexact(&self) -> u64 {
+        self.inexact
+    }
+
+    /// Whether no query gave the reply when the stream began, although it was there: until a root knows its first reply,
+    /// it has no thread that one could ask for.
+    fn was_out_of_reach(&self, found: &Found) -> bool {
+        found.root.as_ref().is_some_and(|root| self.without_thread.contains(root))
+            && self.first.is_none_or(|first| found.state.ts < first)
+    }
+
     /// Whether the message belongs to the stream.
     fn concerns(&self, id: &str, root_of_it: Option<&str>) -> bool {
         match &self.target {
@@ -141,15 +168,25 @@ impl Fold {
         self.violations.push(format!("{}: {text}", self.name));
     }
 
-    /// A connection goes on after the cursor.
-    pub(super) fn connected(&mut self) {
+    /// A connection goes on after the cursor; `how` is for people.
+    pub(super) fn connected(&mut self, how: &str) {
         self.connection = Connection::default();
+        self.trail.push(format!("{how} after {:?}", self.cursor));
+    }
+
+    /// What came so far, for people.
+    pub(super) fn trail(&self) -> String {
+        format!("{}\n{}\n", self.name, self.trail.join("\n"))
     }
 
     /// An item came; with the id of the event that brought it, where the transport has one.
     pub(super) fn item(&mut self, item: &Value, event_id: Option<&str>) -> Said {
         let event = &item["event"];
         let kind = event["__typename"].as_str().unwrap_or_default();
+        self.trail.push(format!(
+            "{kind} at {} of {}, replayed {}, cursor {}",
+            item["seq"], event["message"]["id"], item["replayed"], item["cursor"]
+        ));
         if kind == "StreamReset" {
             if event["reason"] == "SLOW_CONSUMER" {
                 return Said::Slow;
@@ -218,6 +255,7 @@ impl Fold {
 
     fn message(&mut self, channel: &str, kind: &str, state: State, own: Option<Own>) {
         let is_line = kind == "MessageCreated" && state.is_system();
+        self.first.get_or_insert(state.seq);
         let has_begun = self.connection.has_begun;
         let position = self.positions.entry(channel.to_owned()).or_default();
         // Whoever was cut off between a line and what it tells gets both again.
@@ -240,8 +278,14 @@ impl Fold {
                 self.violation(format_args!("created twice: {state:?}"));
             }
         }
-        if (kind == "MessageDeleted") != state.is_deleted {
-            self.violation(format_args!("told as {kind}: {state:?}"));
+        match (kind, state.is_deleted) {
+            ("MessageCreated", false) | ("MessageUpdated", false) | ("MessageDeleted", true) => {}
+            // Of a tombstone its thread still changes. Whoever was cut off in the middle of a replay may not be told more.
+            ("MessageUpdated", true) => {
+                let is_known = self.messages.get(&state.id).is_some_and(|known| known.is_deleted);
+                self.inexact += u64::from(!is_known);
+            }
+            _ => self.violation(format_args!("told as {kind}: {state:?}")),
         }
         self.observed.tell(channel, &state);
         if let Some(own) = own {
@@ -268,9 +312,10 @@ impl Fold {
             match self.messages.get(id) {
                 Some(folded) if folded == state => {}
                 Some(folded) if folded.seq > state.seq => differences.stale.push(format!("{id} moved on")),
+                None if self.was_out_of_reach(found) => differences.out_of_reach += 1,
                 folded => {
                     let text = format!(
-                        "{} stands at tick {last} and lacks a change:\n  is {state:?}\n  folded {folded:?}",
+                        "{} stands at tick {last} and lacks a change:\n  is {found:?}\n  folded {folded:?}",
                         self.name
                     );
                     // Ticks grow, so what is behind the last one will never come.
@@ -287,7 +332,7 @@ impl Fold {
                 differences.lost.push(text);
             }
         }
-        if self.messages.len() > count {
+        if self.messages.len() + differences.out_of_reach > count {
             let extra = self.messages.keys().find(|id| !truth.messages.contains_key(*id));
             differences
                 .stale
@@ -300,7 +345,7 @@ impl Fold {
                 let is_in = truth.members.contains(user);
                 let text =
                     format!("{}: {user} is {} the channel", self.name, if is_in { "in" } else { "not in" });
-                differences.members.push(text);
+                differences.members.push((user.clone(), text));
             }
         }
         differences
@@ -316,8 +361,10 @@ pub(super) struct Differences {
     pub(super) missing: Vec<String>,
     /// The query is older than the folded state, or the other way round: to be looked at again.
     pub(super) stale: Vec<String>,
-    /// Memberships that the stream did not tell, or not yet.
-    pub(super) members: Vec<String>,
+    /// People whose membership the stream did not tell, or not yet.
+    pub(super) members: Vec<(String, String)>,
+    /// Replies that no query gave in time; no differences.
+    pub(super) out_of_reach: usize,
 }
 
 impl Differences {
@@ -326,6 +373,7 @@ impl Differences {
         self.missing.extend(other.missing);
         self.stale.extend(other.stale);
         self.members.extend(other.members);
+        self.out_of_reach += other.out_of_reach;
     }
 
     pub(super) fn is_empty(&self) -> bool {

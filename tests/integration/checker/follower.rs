@@ -80,7 +80,7 @@ impl Follower {
             match self.connect(transport).await {
                 Ok(connection) => {
                     run.connections.made.fetch_add(1, Ordering::Relaxed);
-                    self.read(connection, run).await;
+                    self.read(connection, transport, run).await;
                 }
                 Err(error) => {
                     run.connections.failed.fetch_add(1, Ordering::Relaxed);
@@ -120,8 +120,9 @@ impl Follower {
     }
 
     /// Reads until the connection ends or is cut.
-    async fn read(&mut self, mut connection: Connection, run: &Run) {
-        self.fold.lock().unwrap().connected();
+    async fn read(&mut self, mut connection: Connection, transport: Transport, run: &Run) {
+        let time = run.began.elapsed().as_secs_f64();
+        self.fold.lock().unwrap().connected(&format!("{time:.2} s: {transport:?}"));
         let mut cuts = run.cuts.subscribe();
         let mut calm = run.calm.subscribe();
         let lifetime = Duration::from_millis(self.random.random_range(100..run.plan.longest_connection));

@@ -152,7 +152,12 @@ async fn it_turns_red_without_gap_filling(mode: Mode) {
     let cluster = Cluster::up(mode, Program::Faulty(forgetful::ARGUMENT), false).await;
     let outcome = check(Plan::of_cuts(mode), &cluster).await;
     let lost = outcome.violations.iter().filter(|text| text.contains("lacks a change")).count();
-    assert!(lost > 0, "the checker does not notice that events are lost: {outcome:#?}");
+    assert!(
+        lost > 0,
+        "the checker does not notice that events are lost: {:?}\n{}",
+        outcome.violations,
+        outcome.summary
+    );
 }
 
 /// What came of a run.
@@ -161,6 +166,8 @@ struct Outcome {
     violations: Vec<String>,
     summary: String,
     story: Vec<String>,
+    /// What each subscriber was told.
+    trails: Vec<String>,
 }
 
 impl Outcome {
@@ -172,6 +179,8 @@ impl Outcome {
         let mut files = cluster.logs();
         files.push(("violations".into(), self.violations.join("\n")));
         files.push(("story".into(), self.story.join("\n")));
+        let trails = self.trails.iter().enumerate();
+        files.extend(trails.map(|(turn, trail)| (format!("subscriber{turn}"), trail.clone())));
         for (name, text) in files {
             std::fs::write(folder.join(name), text).unwrap();
         }
@@ -245,10 +254,11 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
     let ledger = run.ledger.lock().unwrap();
     violations.extend(ledger.violations().iter().cloned());
     let events: u64 = folds.iter().map(|fold| fold.lock().unwrap().events()).sum();
+    let inexact: u64 = folds.iter().map(|fold| fold.lock().unwrap().inexact()).sum();
     let Connections { made, failed, resets } = &run.connections;
     let summary = format!(
         "{} operations in {acted:.1?}, settled after {:.1?}: {}; {} faults; {} subscribers, {events} events over {} \
-         connections ({} refused, {} reset); {} violations",
+         connections ({} refused, {} reset), {inexact} tombstones told as less; {} violations",
         run.plan.operations,
         run.began.elapsed(),
         ledger.counts(),
@@ -260,5 +270,6 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
         violations.len(),
     );
     let story = run.story.lock().unwrap().clone();
-    Outcome { violations, summary, story }
+    let trails = folds.iter().map(|fold| fold.lock().unwrap().trail()).collect();
+    Outcome { violations, summary, story, trails }
 }

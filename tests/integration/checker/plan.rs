@@ -46,6 +46,8 @@ pub(super) struct Plan {
     pub(super) faults: Vec<(usize, Fault)>,
     /// The longest that a subscriber stays on one connection, in milliseconds.
     pub(super) longest_connection: u64,
+    /// The longest that anything is away, in milliseconds.
+    pub(super) longest_outage: u64,
     /// For everything to be told, when everything is well again.
     pub(super) settling: Duration,
     /// Whether to tell what happens while it does.
@@ -76,12 +78,13 @@ impl Plan {
             channels: if is_long { 5 } else { 2 },
             faults: Vec::new(),
             longest_connection: if is_long { 8_000 } else { 2_000 },
+            longest_outage: if is_long { 3_000 } else { 700 },
             settling: Duration::from_mins(if is_long { 3 } else { 1 }),
             is_long,
         };
         plan.operations = given("CHECKER_OPERATIONS").unwrap_or(plan.operations);
         plan.subscribers = given("CHECKER_SUBSCRIBERS").unwrap_or(plan.subscribers);
-        let faults = given("CHECKER_FAULTS").unwrap_or(if is_long { 75 } else { 8 });
+        let faults = given("CHECKER_FAULTS").unwrap_or(if is_long { 75 } else { 6 });
         plan.faults = plan.draw(faults);
         plan
     }

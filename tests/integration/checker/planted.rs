@@ -80,7 +80,7 @@ fn fold(observed: &Arc<Observed>) -> Fold {
     let target = Target::Channel { channel: CHANNEL.into() };
     let mut fold = Fold::new("subscriber".into(), VIEWER, target, Arc::clone(observed));
     fold.begin("c0".into(), &ChannelTruth::default());
-    fold.connected();
+    fold.connected("again");
     fold.item(&caught_up(0), None);
     fold
 }
@@ -106,7 +106,7 @@ fn a_sound_stream_is_believed() {
         assert_eq!(fold.item(&item, item["cursor"].as_str()), Said::More);
     }
     // Cut, and on after the last cursor: what was missed is replayed.
-    fold.connected();
+    fold.connected("again");
     let mut missed = created("c", 5);
     missed["replayed"] = json!(true);
     fold.item(&missed, None);
@@ -142,7 +142,7 @@ fn a_repeated_event_is_noticed() {
     // After a cut too.
     let mut fold = fold(&Arc::default());
     fold.item(&created("a", 1), None);
-    fold.connected();
+    fold.connected("again");
     let mut again = created("a", 1);
     again["replayed"] = json!(true);
     fold.item(&again, None);
@@ -188,7 +188,7 @@ fn a_line_without_its_event_is_noticed() {
     // Cut in between, both come again.
     let mut fold = fold(&Arc::default());
     fold.item(&line(1), None);
-    fold.connected();
+    fold.connected("again");
     for mut again in [line(1), joined(1)] {
         again["replayed"] = json!(true);
         fold.item(&again, None);
@@ -201,7 +201,7 @@ fn a_line_without_its_event_is_noticed() {
 
 fn a_wrong_count_of_the_replay_is_noticed() {
     let mut fold = fold(&Arc::default());
-    fold.connected();
+    fold.connected("again");
     fold.item(&caught_up(1), None);
     notices(fold.violations(), "caught up after 0");
     let mut replayed = created("a", 1);

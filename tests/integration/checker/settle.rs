@@ -30,9 +30,12 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
         for fold in folds {
             let fold = fold.lock().unwrap();
             let channel = run.channels.iter().position(|channel| channel == fold.channel());
-            if let Some(index) = channel {
-                differences.add(fold.compare(&truths[index]));
-            }
+            let Some(index) = channel else { continue };
+            let mut found = fold.compare(&truths[index]);
+            // A node that is killed between a change of a membership and its line in the timeline leaves the line out.
+            let ledger = run.ledger.lock().unwrap();
+            found.members.retain(|(user, _)| !ledger.is_unsure_of(&run.channels[index], user));
+            differences.add(found);
         }
         let mut wrong: Vec<String> = truths.iter().flat_map(ChannelTruth::contradictions).collect();
         {
@@ -46,11 +49,11 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
             return Vec::new();
         }
         if !differences.lost.is_empty() || Instant::now() > end {
-            let Differences { lost, missing, stale, members } = differences;
+            let Differences { lost, missing, stale, members, .. } = differences;
             wrong.extend(lost);
             wrong.extend(missing.into_iter().map(|text| format!("still not told: {text}")));
             wrong.extend(stale);
-            wrong.extend(members);
+            wrong.extend(members.into_iter().map(|(_, text)| text));
             return wrong;
         }
         run.say(format!("{} differences, {} contradictions yet", differences.count(), wrong.len()));
