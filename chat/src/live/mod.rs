@@ -40,6 +40,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Followed channels compared with one query.
 const SWEPT_AT_ONCE: usize = 500;
 const CONTROL_TOPIC: &str = "control";
+const TURNS_TOPIC: &str = "turns";
 
 /// Something every node has to know at once, because it ends or changes what open connections may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,7 @@ struct Inner {
     store: Arc<dyn MessageStore>,
     relay: Option<Relay>,
     control: broadcast::Sender<Control>,
+    turns: broadcast::Sender<ChannelKey>,
     /// Lets the followed channels be compared with the store now.
     sweep: Arc<Notify>,
     typing: typing::Typing,
@@ -106,7 +108,7 @@ impl Hub {
         env: &Environment,
     ) -> std::result::Result<Self, String> {
         let (relay, incoming) = Relay::connect(url, prefix).await.map_err(|error| error.to_string())?;
-        for topic in [CONTROL_TOPIC, typing::TOPIC, presence::TOPIC] {
+        for topic in [CONTROL_TOPIC, TURNS_TOPIC, typing::TOPIC, presence::TOPIC] {
             relay.subscribe(topic).await.map_err(|error| error.to_string())?;
         }
         let hub = Self::build(store, Some(relay), env);
@@ -124,6 +126,7 @@ impl Hub {
                 presence: presence::Presences::new(relay.clone(), env.clone()),
                 relay,
                 control: broadcast::channel(1_024).0,
+                turns: broadcast::channel(256).0,
                 sweep: Arc::default(),
             }),
         }
@@ -157,6 +160,20 @@ impl Hub {
     #[must_use]
     pub fn controls(&self) -> broadcast::Receiver<Control> {
         self.inner.control.subscribe()
+    }
+
+    /// Asks the other nodes for a turn at writing to a channel.
+    pub(crate) fn ask_for_turn(&self, key: ChannelKey) {
+        if let Some(relay) = &self.inner.relay
+            && let Ok(payload) = serde_json::to_vec(&key)
+        {
+            relay.publish(TURNS_TOPIC, &payload);
+        }
+    }
+
+    /// Channels at which other nodes ask for a turn. Some may be missed.
+    pub(crate) fn turns_asked(&self) -> broadcast::Receiver<ChannelKey> {
+        self.inner.turns.subscribe()
     }
 
     /// Who types where.
@@ -204,6 +221,11 @@ async fn dispatch(hub: Weak<Inner>, mut inbox: Inbox) {
                             hub.sweep.notify_one();
                         }
                         let _ = hub.control.send(control);
+                    }
+                }
+                TURNS_TOPIC => {
+                    if let Ok(key) = serde_json::from_slice(&payload) {
+                        let _ = hub.turns.send(key);
                     }
                 }
                 typing::TOPIC => hub.typing.receive(&payload),
