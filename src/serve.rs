@@ -20,6 +20,7 @@ use crate::{
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
+    operation::Shared,
     server, shutdown,
 };
 
@@ -41,9 +42,9 @@ impl Authenticator for Accounts {
 /// Puts the schema over `chat` behind the transports.
 #[must_use]
 pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
-    let schema = quikapp_graphql::schema(chat.clone(), config.settings.introspection);
+    let api = Shared(quikapp_graphql::Api::new(chat.clone(), config.settings.introspection));
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
-    let app = App::new(schema, Accounts(chat.clone()), config.settings.clone())
+    let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
         .with_context(move |request, caller| {
             let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
             let client = quikapp_graphql::Client { ip: caller.ip, user_agent: caller.user_agent.clone() };
@@ -100,7 +101,8 @@ async fn close_sockets(chat: Chat, app: Weak<App>) {
             Ok(Control::SessionRevoked { session }) => app.sessions().close_session(session.0),
             Ok(Control::UserDisabled { user }) => app.sessions().close_user(user.0),
             // The sweep finds what was missed.
-            Ok(Control::AccessChanged { .. } | Control::Missed) | Err(RecvError::Lagged(_)) => {}
+            Ok(Control::AccessChanged { .. } | Control::ChannelAccessChanged { .. } | Control::Missed)
+            | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }

@@ -2,6 +2,7 @@
 //! truth: what is lost on the way is read from the store.
 
 mod inbox;
+pub mod notes;
 pub mod presence;
 mod publication;
 mod relay;
@@ -64,6 +65,13 @@ pub enum Control {
         workspace: WorkspaceId,
         /// In which channel; in all of them if none.
         channel: Option<ChannelId>,
+    },
+    /// What the members of a channel may see of it changed, for all of them: its streams check again.
+    ChannelAccessChanged {
+        /// Where.
+        workspace: WorkspaceId,
+        /// In which channel.
+        channel: ChannelId,
     },
     /// Announcements of other nodes may have been missed: everything checks again.
     Missed,

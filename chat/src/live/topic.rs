@@ -15,6 +15,7 @@ use tokio::sync::{OnceCell, mpsc};
 use crate::{
     Result,
     live::{
+        notes::Notes,
         relay::Relay,
         ring::{self, Lagged},
     },
@@ -48,6 +49,7 @@ struct Step {
     /// The tick before it that every listener was told.
     before: i64,
     message: Arc<Message>,
+    notes: Arc<Notes>,
     /// Whether with it everything up to its tick has been told. Not so within what is read from the store: there a message
     /// stands at its latest tick only, behind others that are younger.
     is_complete: bool,
@@ -234,7 +236,7 @@ async fn sequence(
 
 fn send_out(topic: &Topic, message: Arc<Message>, is_complete: bool) {
     let before = topic.last.swap(message.seq, Ordering::SeqCst);
-    topic.out.send(Step { before, message, is_complete });
+    topic.out.send(Step { before, message, notes: Arc::default(), is_complete });
 }
 
 /// Marks the last message of a page that reaches up to the present: with it everything has been told.
@@ -296,6 +298,8 @@ pub struct Told {
     pub after: i64,
     /// The message as it is now.
     pub message: Arc<Message>,
+    /// What other listeners made of it.
+    pub notes: Arc<Notes>,
 }
 
 /// One listener's view of a channel: every change after its position, in order, each at most once. Where it was too slow
@@ -346,7 +350,7 @@ impl Feed {
     pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
             if let Some((message, is_complete)) = self.replay.pop_front() {
-                if let Some(told) = self.step(message, is_complete) {
+                if let Some(told) = self.step(message, Arc::default(), is_complete) {
                     return Ok(Some(told));
                 }
                 continue;
@@ -372,7 +376,7 @@ impl Feed {
             }
             match self.out.recv().await {
                 Ok(step) if step.before <= self.position => {
-                    if let Some(told) = self.step(step.message, step.is_complete) {
+                    if let Some(told) = self.step(step.message, step.notes, step.is_complete) {
                         return Ok(Some(told));
                     }
                 }
@@ -383,7 +387,7 @@ impl Feed {
         }
     }
 
-    fn step(&mut self, message: Arc<Message>, is_complete: bool) -> Option<Told> {
+    fn step(&mut self, message: Arc<Message>, notes: Arc<Notes>, is_complete: bool) -> Option<Told> {
         if message.seq <= self.position {
             return None;
         }
@@ -397,7 +401,7 @@ impl Feed {
         if is_complete {
             self.reach(message.seq);
         }
-        Some(Told { before, after, message })
+        Some(Told { before, after, message, notes })
     }
 
     /// From here on the listener knows every message as of `tick`.
