@@ -8,6 +8,8 @@ mod publication;
 mod relay;
 mod ring;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod topic;
 pub mod typing;
 
