@@ -60,18 +60,18 @@ impl Lane {
                             sent.answer(&Ok(message), false);
                         }
                     }
-                    match conflict {
-                        None => {}
-                        Some(Conflict::Tick) => {
-                            if !self.lose(&mut contest).await {
-                                fail(&mut waiting, &Error::Unavailable { store: "message store" });
-                            }
-                        }
+                    let goes_on = match conflict {
+                        None => true,
+                        Some(Conflict::Tick) => self.lose(&mut contest).await,
                         Some(Conflict::ClientMessageId) => {
                             // A step ahead too, as one of them is answered.
                             contest = Contest::new();
                             self.answer_with_existing(&mut waiting).await;
+                            true
                         }
+                    };
+                    if !goes_on {
+                        fail(&mut waiting, &Error::Unavailable { store: "message store" });
                     }
                 }
                 Err(error) => {

@@ -64,16 +64,15 @@ async fn two_nodes_that_race_for_a_channel_both_get_on() {
         let took = begun.elapsed();
         let each = done.map(|done| done.load(Ordering::Relaxed));
         println!(
-            "{sends} sends of {SENDERS} senders on each of two nodes: {:.0}/s, {each:?} by node, the slowest {slowest:?}, \
+            "{sends} sends of {SENDERS} senders on each of two nodes in {took:?}, {each:?} by node, the slowest {slowest:?}, \
              {} queries",
-            sends as f64 / took.as_secs_f64(),
             nodes[0].store.queries() + nodes[1].store.queries(),
         );
         let last = i64::try_from(sends).unwrap();
         for feed in &mut feeds {
             assert_eq!(told(feed, last).await, (1..=last).collect::<Vec<_>>());
         }
-        assert!(each.iter().all(|done| *done > 0), "one node was starved: {each:?}");
+        assert!(each.iter().all(|done| *done > sends / 10), "one node was starved: {each:?}");
     })
     .await;
 }

@@ -45,7 +45,7 @@ impl ReplicaSet {
         let urls = run(folder.path(), &cache, &["up", "--mongo-members", MEMBERS]);
         let (mongodb, redis) = (urls["MONGODB_URL"].clone(), urls["REDIS_URL"].clone());
         let mut options = ClientOptions::parse(&mongodb).await.unwrap();
-        options.server_selection_timeout = Some(Duration::from_secs(60));
+        options.server_selection_timeout = Some(Duration::from_mins(1));
         let client = Client::with_options(options).unwrap();
         let admin = client.database("admin");
         let answer = admin.run_command(doc! { "replSetGetConfig": 1 }).await.unwrap();
