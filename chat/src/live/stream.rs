@@ -202,7 +202,14 @@ impl Chat {
 /// An item that ends a stream.
 #[must_use]
 pub fn reset(now: Timestamp, reason: ResetReason) -> Item {
-    Item { position: None, seq: None, occurred_at: now, replayed: false, event: Event::Reset(reason), notes: None }
+    Item {
+        position: None,
+        seq: None,
+        occurred_at: now,
+        replayed: false,
+        event: Event::Reset(reason),
+        notes: None,
+    }
 }
 
 impl State {

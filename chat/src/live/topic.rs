@@ -31,6 +31,7 @@ const WAITING: usize = 512;
 const REPLAY_PAGE: usize = 200;
 /// How long a topic without listeners is kept, for those who come back.
 const IDLE: Duration = Duration::from_secs(30);
+const TOPIC_PREFIX: &str = "log:";
 
 /// What a topic's sequencer is told.
 pub(crate) enum Raw {
@@ -85,7 +86,13 @@ pub(crate) struct Topics(Mutex<HashMap<ChannelId, Arc<Topic>>>);
 
 /// The name of a channel's topic on the relay.
 pub(crate) fn topic_name(channel: ChannelId) -> String {
-    format!("log:{}", channel.0.simple())
+    format!("{TOPIC_PREFIX}{}", channel.0.simple())
+}
+
+/// The channel of a topic on the relay, if it is one of a channel.
+pub(crate) fn channel_of(topic_name: &str) -> Option<ChannelId> {
+    let id = topic_name.strip_prefix(TOPIC_PREFIX)?;
+    uuid::Uuid::try_parse(id).ok().map(ChannelId)
 }
 
 impl Topics {
@@ -99,13 +106,6 @@ impl Topics {
     /// Whether anybody on this node follows the channel.
     pub(crate) fn is_followed(&self, channel: ChannelId) -> bool {
         self.lock().contains_key(&channel)
-    }
-
-    /// Lets every followed channel look at the store.
-    pub(crate) fn check_all(&self) {
-        for topic in self.lock().values() {
-            topic.tell(Raw::Check);
-        }
     }
 
     /// The followed channels with the last tick sent out.
