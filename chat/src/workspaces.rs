@@ -26,6 +26,7 @@ use crate::{
     channels,
     database::Fault,
     error::Validation,
+    messages::model::SystemEvent,
     paging::{Page, Window},
 };
 
@@ -142,7 +143,9 @@ impl Chat {
         update.updated_at = Set(self.env.now());
         let (id, actor) = (member.id(), member.viewer().user());
         let update = Arc::new(update);
-        self.db
+        let chat = self.clone();
+        to_the_end(async move {
+            chat.db
             .write(move |tx| {
                 let update = Arc::clone(&update);
                 Box::pin(async move {
@@ -159,6 +162,10 @@ impl Chat {
                 })
             })
             .await?;
+            chat.tell_workspaces(&[id], actor, &SystemEvent::WorkspaceUpdated, id.0).await;
+            Ok(())
+        })
+        .await?;
         self.workspace_member(member.viewer(), id).await
     }
 
