@@ -146,22 +146,22 @@ impl Chat {
         let chat = self.clone();
         to_the_end(async move {
             chat.db
-            .write(move |tx| {
-                let update = Arc::clone(&update);
-                Box::pin(async move {
-                    let roles = rows::hold_workspace_members(tx, id, &[actor]).await?;
-                    if roles.get(&actor).is_none_or(|role| *role < MemberRole::Admin) {
-                        return Err(Error::Forbidden("only admins of the workspace may do this").into());
-                    }
-                    workspaces::Entity::update_many()
-                        .set(update.as_ref().clone())
-                        .filter(workspaces::Column::Id.eq(id))
-                        .exec(tx)
-                        .await?;
-                    Ok(())
+                .write(move |tx| {
+                    let update = Arc::clone(&update);
+                    Box::pin(async move {
+                        let roles = rows::hold_workspace_members(tx, id, &[actor]).await?;
+                        if roles.get(&actor).is_none_or(|role| *role < MemberRole::Admin) {
+                            return Err(Error::Forbidden("only admins of the workspace may do this").into());
+                        }
+                        workspaces::Entity::update_many()
+                            .set(update.as_ref().clone())
+                            .filter(workspaces::Column::Id.eq(id))
+                            .exec(tx)
+                            .await?;
+                        Ok(())
+                    })
                 })
-            })
-            .await?;
+                .await?;
             chat.tell_workspaces(&[id], actor, &SystemEvent::WorkspaceUpdated, id.0).await;
             Ok(())
         })

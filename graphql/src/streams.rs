@@ -123,9 +123,9 @@ pub struct MemberJoined {
 
 #[ComplexObject]
 impl MemberJoined {
-    /// The membership as it is now.
-    async fn membership(&self, ctx: &Context<'_>) -> Result<ChannelMembership> {
-        ChannelMembership::load(ctx, self.of.0, self.of.1).await
+    /// The membership as it is now; null if the viewer cannot see it any more.
+    async fn membership(&self, ctx: &Context<'_>) -> Result<Option<ChannelMembership>> {
+        Ok(ctx.loaders()?.membership(self.of.0, self.of.1).await?.map(Into::into))
     }
 }
 
@@ -143,9 +143,9 @@ pub struct MemberUpdated {
 
 #[ComplexObject]
 impl MemberUpdated {
-    /// The membership as it is now.
-    async fn membership(&self, ctx: &Context<'_>) -> Result<ChannelMembership> {
-        ChannelMembership::load(ctx, self.of.0, self.of.1).await
+    /// The membership as it is now; null if the viewer cannot see it any more.
+    async fn membership(&self, ctx: &Context<'_>) -> Result<Option<ChannelMembership>> {
+        Ok(ctx.loaders()?.membership(self.of.0, self.of.1).await?.map(Into::into))
     }
 }
 
@@ -174,9 +174,9 @@ pub struct ChannelUpdated {
 
 #[ComplexObject]
 impl ChannelUpdated {
-    /// The channel as it is now.
-    async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        Ok(ctx.loaders()?.channel(self.of).await?.into())
+    /// The channel as it is now; null if the viewer cannot see it any more.
+    async fn channel(&self, ctx: &Context<'_>) -> Result<Option<Channel>> {
+        Ok(seen(ctx.loaders()?.channel(self.of).await)?.map(Into::into))
     }
 }
 
@@ -192,9 +192,9 @@ pub struct ChannelCreated {
 
 #[ComplexObject]
 impl ChannelCreated {
-    /// The channel as it is now.
-    async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        Ok(ctx.loaders()?.channel(self.of).await?.into())
+    /// The channel as it is now; null if the viewer cannot see it any more.
+    async fn channel(&self, ctx: &Context<'_>) -> Result<Option<Channel>> {
+        Ok(seen(ctx.loaders()?.channel(self.of).await)?.map(Into::into))
     }
 }
 
@@ -210,9 +210,9 @@ pub struct WorkspaceUpdated {
 
 #[ComplexObject]
 impl WorkspaceUpdated {
-    /// The workspace as it is now.
-    async fn workspace(&self, ctx: &Context<'_>) -> Result<Workspace> {
-        Ok(ctx.loaders()?.workspace(self.of).await?.into())
+    /// The workspace as it is now; null if the viewer does not belong to it any more.
+    async fn workspace(&self, ctx: &Context<'_>) -> Result<Option<Workspace>> {
+        Ok(seen(ctx.loaders()?.workspace(self.of).await)?.map(Into::into))
     }
 }
 
@@ -458,7 +458,8 @@ impl StreamSubscription {
         let viewer = ctx.viewer()?;
         let chat = ctx.chat()?.clone();
         let workspace: Option<WorkspaceId> = ids::parse_option(workspace_id.as_ref(), "workspaceId")?;
-        let after = after.map(|after| cursors::read_viewer(&viewer, workspace, &after, chat.now())).transpose()?;
+        let after =
+            after.map(|after| cursors::read_viewer(&viewer, workspace, &after, chat.now())).transpose()?;
         let (after, mut since) = match after {
             Some(ViewerPosition::Expired) => {
                 let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);

@@ -74,7 +74,8 @@ impl Replays {
             page = self.store.changes(key, after, REPLAY_PAGE).await?;
         }
         let is_full = page.len() == REPLAY_PAGE;
-        let steps = marked(page).map(|(message, is_complete)| (message, Arc::default(), is_complete)).collect();
+        let steps =
+            marked(page).map(|(message, is_complete)| (message, Arc::default(), is_complete)).collect();
         Ok(Arc::new(Page { steps, is_full, as_of: last }))
     }
 }

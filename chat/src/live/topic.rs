@@ -144,8 +144,11 @@ impl Topics {
     /// Follows channels from their present ticks on; one query and one command, however many they are.
     pub(crate) async fn follow(self: &Arc<Self>, keys: &[ChannelKey]) -> Result<Vec<Feed>> {
         let joined: Vec<_> = keys.iter().map(|key| self.join(*key)).collect();
-        let new: Vec<ChannelKey> =
-            joined.iter().filter(|(topic, _)| topic.started.get().is_none()).map(|(topic, _)| topic.key).collect();
+        let new: Vec<ChannelKey> = joined
+            .iter()
+            .filter(|(topic, _)| topic.started.get().is_none())
+            .map(|(topic, _)| topic.key)
+            .collect();
         if !new.is_empty() {
             if let Some(relay) = &self.relay {
                 let names: Vec<_> = new.iter().map(|key| topic_name(key.channel)).collect();
@@ -160,10 +163,7 @@ impl Topics {
                 topic.start(heads.get(key).map_or(0, |head| head.seq));
             }
         }
-        Ok(joined
-            .into_iter()
-            .map(|(topic, out)| Feed::new(topic, out, Arc::clone(&self.replays)))
-            .collect())
+        Ok(joined.into_iter().map(|(topic, out)| Feed::new(topic, out, Arc::clone(&self.replays))).collect())
     }
 
     /// The channel's topic, made if there is none, with a place among its listeners.

@@ -172,9 +172,8 @@ impl Chat {
 
     /// The channels that the viewer was in and is not any more.
     async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
-        let query = channel_members::Entity::find()
-            .filter(channel_members::Column::UserId.eq(viewer.user()))
-            .filter(
+        let query =
+            channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
                 channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
             );
         let rows = self.db.read(query.all(self.db.pool())).await?;
@@ -231,7 +230,8 @@ impl State {
         self.positions.set(log.key.channel, start);
         let key = log.key;
         let (stop, registration) = AbortHandle::new_pair();
-        let items = stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
+        let items =
+            stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
         self.flows.push(Abortable::new(items, registration).boxed());
         self.followed.insert(key.channel, Following { floor, stop });
     }
@@ -353,7 +353,9 @@ impl State {
         loop {
             match self.controls.try_recv() {
                 Ok(control) => is_concerned |= self.concerns(&Ok(control)),
-                Err(TryRecvError::Lagged(missed)) => is_concerned |= self.concerns(&Err(RecvError::Lagged(missed))),
+                Err(TryRecvError::Lagged(missed)) => {
+                    is_concerned |= self.concerns(&Err(RecvError::Lagged(missed)))
+                }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
@@ -377,7 +379,9 @@ impl State {
                 self.end(ResetReason::AccessChanged);
                 false
             }
-            Ok(Control::SessionRevoked { .. } | Control::UserDisabled { .. }) | Err(RecvError::Closed) => false,
+            Ok(Control::SessionRevoked { .. } | Control::UserDisabled { .. }) | Err(RecvError::Closed) => {
+                false
+            }
             // What was missed may have been about this viewer.
             Ok(Control::Missed) | Err(RecvError::Lagged(_)) => true,
         }
@@ -399,7 +403,8 @@ impl State {
         }
         self.roles = roles;
         let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
-        let gone: Vec<ChannelId> = self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
+        let gone: Vec<ChannelId> =
+            self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
         for channel in gone {
             if let Some(following) = self.followed.remove(&channel) {
                 following.stop.abort();

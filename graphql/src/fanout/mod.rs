@@ -6,9 +6,7 @@ mod selection;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::{
-    Context, Request, Response, ValidationMode, parser::types::ExecutableDocument,
-};
+use async_graphql::{Context, Request, Response, ValidationMode, parser::types::ExecutableDocument};
 use futures_util::{
     Stream, StreamExt,
     stream::{self, BoxStream},

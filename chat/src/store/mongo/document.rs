@@ -399,14 +399,10 @@ impl<'a> From<&'a SystemEvent> for SystemDocument<'a> {
                 changed: Some(Cow::Borrowed(changed)),
                 ..Self::default()
             },
-            SystemEvent::ChannelCreated { channel } => Self {
-                r#type: "channel_created".into(),
-                channel: Some(binary(channel.0)),
-                ..Self::default()
-            },
-            SystemEvent::WorkspaceUpdated => {
-                Self { r#type: "workspace_updated".into(), ..Self::default() }
+            SystemEvent::ChannelCreated { channel } => {
+                Self { r#type: "channel_created".into(), channel: Some(binary(channel.0)), ..Self::default() }
             }
+            SystemEvent::WorkspaceUpdated => Self { r#type: "workspace_updated".into(), ..Self::default() },
             SystemEvent::UserUpdated { user } => {
                 Self { r#type: "user_updated".into(), user: Some(binary(user.0)), ..Self::default() }
             }
