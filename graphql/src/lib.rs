@@ -11,6 +11,7 @@ mod blocks;
 mod channel_mutations;
 mod channels;
 mod context;
+mod costs;
 mod cursors;
 mod error;
 mod history;
@@ -34,6 +35,7 @@ use async_graphql::{MergedObject, MergedSubscription};
 use quikapp_chat::Chat;
 
 pub use context::{Client, prepare};
+pub use costs::{FIELD_COSTS, FieldCost, Reads};
 pub use error::{ErrorCode, expand};
 
 /// What can be asked.
