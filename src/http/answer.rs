@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 
 use crate::{failure::Failure, operation::Outcome};
 
@@ -38,13 +39,13 @@ pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
         Media::GraphqlResponse => outcome.status(),
         Media::Json => StatusCode::OK,
     };
-    write(status, outcome, media)
+    write(status, &outcome.body(), media)
 }
 
 /// What was refused before.
 pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Response {
     let status = if failure.in_graphql && media == Media::Json { StatusCode::OK } else { failure.status };
-    let mut response = write(status, &Outcome::refused(failure, request_id), media);
+    let mut response = write(status, &Outcome::refused(failure, request_id).body(), media);
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(
@@ -62,8 +63,8 @@ pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Resp
     response
 }
 
-fn write(status: StatusCode, outcome: &Outcome, media: Media) -> Response {
-    match serde_json::to_vec(&outcome.body()) {
+pub(super) fn write(status: StatusCode, body: &impl Serialize, media: Media) -> Response {
+    match serde_json::to_vec(body) {
         Ok(body) => {
             let head = [
                 (header::CONTENT_TYPE, media.header()),
