@@ -21,6 +21,7 @@ use crate::{
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
+    operation::Shared,
     server, shutdown,
 };
 
@@ -44,11 +45,11 @@ impl Authenticator for Accounts {
 /// # Errors
 /// When the schema cannot be read back, which a test excludes.
 pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
-    let schema = quikapp_graphql::schema(chat.clone(), config.settings.introspection);
+    let api = Shared(quikapp_graphql::Api::new(chat.clone(), config.settings.introspection));
     let shape =
         Shape::new(&quikapp_graphql::sdl(), quikapp_graphql::FIELD_COSTS).map_err(io::Error::other)?;
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
-    let app = App::new(schema, Accounts(chat.clone()), config.settings.clone())
+    let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
         .with_shape(shape)
         .with_context(move |request, caller| {
             let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
@@ -106,7 +107,8 @@ async fn close_sockets(chat: Chat, app: Weak<App>) {
             Ok(Control::SessionRevoked { session }) => app.sessions().close_session(session.0),
             Ok(Control::UserDisabled { user }) => app.sessions().close_user(user.0),
             // The sweep finds what was missed.
-            Ok(Control::AccessChanged { .. } | Control::Missed) | Err(RecvError::Lagged(_)) => {}
+            Ok(Control::AccessChanged { .. } | Control::ChannelAccessChanged { .. } | Control::Missed)
+            | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }

@@ -44,6 +44,9 @@ impl MessageStore for Messages {
         let of_last = |last: &Message| Head { seq: last.seq, visible_count: last.visible_count };
         Ok(self.of(key).last().map(of_last).unwrap_or_default())
     }
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head> {
+        self.head(key).await
+    }
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
         let mut heads = Vec::new();
         for key in keys {

@@ -170,6 +170,8 @@ impl Watch {
                     return Some(());
                 }
             }
+            // Nobody came or went.
+            Ok(Control::ChannelAccessChanged { .. }) => return Some(()),
             Ok(Control::Missed) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return None,
         }

@@ -170,6 +170,7 @@ impl Watch {
     async fn may_stay(&self, control: std::result::Result<Control, RecvError>) -> bool {
         match control {
             Ok(Control::AccessChanged { user, .. }) if user != self.viewer.user() => true,
+            Ok(Control::ChannelAccessChanged { channel, .. }) if channel != self.place.channel => true,
             Ok(Control::SessionRevoked { session }) => session != self.viewer.session(),
             Ok(Control::UserDisabled { user }) => user != self.viewer.user(),
             _ => self.chat.channel_reader(&self.viewer, self.place.channel).await.is_ok(),

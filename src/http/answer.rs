@@ -4,7 +4,6 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use crate::{failure::Failure, operation::Outcome};
 
@@ -39,13 +38,13 @@ pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
         Media::GraphqlResponse => outcome.status(),
         Media::Json => StatusCode::OK,
     };
-    write(status, &outcome.body(), media)
+    write(status, outcome.json(), media)
 }
 
 /// What was refused before.
 pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Response {
     let status = if failure.in_graphql && media == Media::Json { StatusCode::OK } else { failure.status };
-    let mut response = write(status, &Outcome::refused(failure, request_id).body(), media);
+    let mut response = write(status, Outcome::refused(failure, request_id).json(), media);
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(
@@ -63,19 +62,11 @@ pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Resp
     response
 }
 
-pub(super) fn write(status: StatusCode, body: &impl Serialize, media: Media) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => {
-            let head = [
-                (header::CONTENT_TYPE, media.header()),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (header::VARY, HeaderValue::from_static("accept, authorization")),
-            ];
-            (status, head, body).into_response()
-        }
-        Err(error) => {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+pub(super) fn write(status: StatusCode, json: String, media: Media) -> Response {
+    let head = [
+        (header::CONTENT_TYPE, media.header()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::VARY, HeaderValue::from_static("accept, authorization")),
+    ];
+    (status, head, json).into_response()
 }

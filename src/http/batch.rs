@@ -44,8 +44,15 @@ pub(super) async fn run(
         };
         outcomes.push(outcome.unwrap_or_else(|failure| Outcome::refused(&failure, &caller.request_id)));
     }
-    let bodies: Vec<_> = outcomes.iter().map(Outcome::body).collect();
-    Ok(answer::write(StatusCode::OK, &bodies, media))
+    let mut json = String::from("[");
+    for (index, outcome) in outcomes.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        outcome.write(&mut json);
+    }
+    json.push(']');
+    Ok(answer::write(StatusCode::OK, json, media))
 }
 
 async fn one(app: &App, params: Params, caller: &Caller) -> Result<Outcome, Failure> {

@@ -1,8 +1,10 @@
 //! Live delivery: the hub that wakes listeners, and the relay that carries its messages between nodes. The log tells the
 //! truth: what is lost on the way is read from the store.
 
+pub mod notes;
 pub mod presence;
 mod relay;
+mod ring;
 pub mod stream;
 mod topic;
 pub mod typing;
@@ -57,6 +59,13 @@ pub enum Control {
         workspace: WorkspaceId,
         /// In which channel; in all of them if none.
         channel: Option<ChannelId>,
+    },
+    /// What the members of a channel may see of it changed, for all of them: its streams check again.
+    ChannelAccessChanged {
+        /// Where.
+        workspace: WorkspaceId,
+        /// In which channel.
+        channel: ChannelId,
     },
     /// Announcements of other nodes may have been missed: everything checks again.
     Missed,

@@ -101,7 +101,7 @@ impl Lane {
             } else {
                 ThreadSummary::default()
             };
-            let head = self.head().await?;
+            let head = self.head_from(present.seq).await?;
             let now = self.shared.env.now();
             let mut next = present.clone();
             let mut aspects = Vec::new();

@@ -52,6 +52,14 @@ impl Lane {
         }
     }
 
+    /// The head to go on from where tick `reached` is known to be taken.
+    pub(super) async fn head_from(&mut self, reached: i64) -> Result<Head> {
+        if self.head.is_some_and(|(head, _)| head.seq < reached) {
+            self.lose_head();
+        }
+        self.head().await
+    }
+
     /// Forgets the head: somebody else was faster, or the outcome of a write is not known.
     pub(super) fn lose_head(&mut self) {
         self.head = None;

@@ -104,9 +104,9 @@ impl Log {
         Self { inner: Arc::new(Inner { store, hub, env, lanes: DashMap::new(), activity }) }
     }
 
-    /// The channel's last tick and counter.
+    /// The channel's last tick and counter, for what must not go by an older one; see [`MessageStore::latest_head`].
     pub async fn head(&self, key: ChannelKey) -> Result<Head> {
-        self.inner.store.head(key).await
+        self.inner.store.latest_head(key).await
     }
 
     /// Appends a message. What is sent at the same time to the same channel is committed together.
