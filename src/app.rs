@@ -17,7 +17,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     failure::{ErrorCode, Failure},
-    graphiql, health, http,
+    graphiql,
+    guard::Shape,
+    health, http,
     http::answer,
     identity::{Authenticator, Caller, new_request_id},
     limits::Limits,
@@ -64,6 +66,7 @@ pub struct App {
     pub(crate) readiness: Box<Readiness>,
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
+    pub(crate) shape: Shape,
     pub(crate) sessions: Sessions,
     pub(crate) counters: Counters,
     pub(crate) shutdown: CancellationToken,
@@ -80,11 +83,19 @@ impl App {
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
             settings,
+            shape: Shape::default(),
             sessions: Sessions::default(),
             counters: Counters::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Lets the guard weigh documents by what is known of the schema; without this nothing counts as a list.
+    #[must_use]
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
     }
 
     /// Lets `context` put more into the data of each operation: loaders, the caller's address.

@@ -3,16 +3,17 @@
 //! [`Options`] is what was said, on the command line or in the environment; [`Config`] is what it means. Every error is one line
 //! that names the setting, and none shows a value that may hold a password.
 
+mod limits;
 mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser, value_parser};
+use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
 
-pub use self::secret::Secret;
-use crate::{app::Settings, limits::Limits, origins::Origins};
+pub use self::{limits::LimitOptions, secret::Secret};
+use crate::{app::Settings, origins::Origins};
 
 /// A setting is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,34 +96,9 @@ pub struct Options {
         help_heading = "Server"
     )]
     pub log: String,
-    /// Bytes of an HTTP request body
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
-        value_name = "BYTES", global = true, help_heading = "Limits")]
-    pub max_body_bytes: u32,
-    /// Bytes of one WebSocket message from a client
-    #[arg(long, env = "MAX_MESSAGE_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
-        value_name = "BYTES", global = true, help_heading = "Limits")]
-    pub max_message_bytes: u32,
-    /// Operations running on one WebSocket
-    #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
-        value_name = "COUNT", global = true, help_heading = "Limits")]
-    pub max_socket_operations: u32,
-    /// From the opening of a WebSocket to its `connection_init`
-    #[arg(long, env = "INIT_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub init_timeout: u32,
-    /// For the head of an HTTP request; idle connections are kept as long
-    #[arg(long, env = "HEADER_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub header_timeout: u32,
-    /// For the body of an HTTP request
-    #[arg(long, env = "BODY_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub body_timeout: u32,
-    /// For a query or mutation
-    #[arg(long, env = "OPERATION_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub operation_timeout: u32,
+    /// How much one client may take.
+    #[command(flatten)]
+    pub limits: LimitOptions,
 }
 
 /// Where data is kept.
@@ -181,17 +157,7 @@ impl Config {
             let message = format!("`{part}` is not an origin such as https://app.example.com");
             ConfigError::new("ALLOWED_ORIGINS", message)
         })?;
-        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-        let limits = Limits {
-            body_bytes: options.max_body_bytes as usize,
-            message_bytes: options.max_message_bytes as usize,
-            operations_per_socket: options.max_socket_operations as usize,
-            init_timeout: seconds(options.init_timeout),
-            header_timeout: seconds(options.header_timeout),
-            body_timeout: seconds(options.body_timeout),
-            operation_timeout: seconds(options.operation_timeout),
-            ..Limits::default()
-        };
+        let limits = options.limits.limits();
         let settings =
             Settings { origins, introspection: options.introspection, graphiql: options.graphiql, limits };
         Ok(Self {

@@ -133,6 +133,7 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
         operation_name,
         &params.variables,
         settings.introspection,
+        &app.shape,
         &settings.limits.guard,
     )?;
     if let Some(cursor) = params.resume_after

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTic
 use crate::{
     app::App,
     config::Config,
+    guard::Shape,
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
@@ -40,11 +41,16 @@ impl Authenticator for Accounts {
 }
 
 /// Puts the schema over `chat` behind the transports.
-#[must_use]
-pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
+///
+/// # Errors
+/// When the schema cannot be read back, which a test excludes.
+pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
     let api = Shared(quikapp_graphql::Api::new(chat.clone(), config.settings.introspection));
+    let shape =
+        Shape::new(&quikapp_graphql::sdl(), quikapp_graphql::FIELD_COSTS).map_err(io::Error::other)?;
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
     let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
+        .with_shape(shape)
         .with_context(move |request, caller| {
             let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
             let client = quikapp_graphql::Client { ip: caller.ip, user_agent: caller.user_agent.clone() };
@@ -68,7 +74,7 @@ pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
             };
             vec![metric("database", database), metric("messages", messages)]
         });
-    Arc::new(app)
+    Ok(Arc::new(app))
 }
 
 /// Serves until the process is told to stop.
@@ -78,7 +84,7 @@ pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
 pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let app = app(&chat, config);
+    let app = app(&chat, config)?;
     tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(confirm_presence(chat.clone(), Arc::downgrade(&app)));

@@ -11,6 +11,7 @@ mod blocks;
 mod channel_mutations;
 mod channels;
 mod context;
+mod costs;
 mod cursors;
 mod error;
 mod fanout;
@@ -35,6 +36,7 @@ mod workspaces;
 use async_graphql::{MergedObject, MergedSubscription};
 
 pub use context::{Client, prepare};
+pub use costs::{FIELD_COSTS, FieldCost, Reads};
 pub use error::{ErrorCode, expand};
 pub use fanout::{Api, Delivered, Rendered};
 
