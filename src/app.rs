@@ -18,8 +18,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     failure::{ErrorCode, Failure},
     graphiql, health, http,
-    http::answer,
-    identity::{Authenticator, Caller, new_request_id},
+    http::{
+        answer,
+        single::{self, Reservations, STREAM_TOKEN},
+    },
+    identity::{Authenticator, Caller, Identity, new_request_id},
     limits::Limits,
     metrics::{self, Counters, Metric},
     operation::Engine,
@@ -65,6 +68,7 @@ pub struct App {
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) sessions: Sessions,
+    pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -81,6 +85,7 @@ impl App {
             metrics: Box::new(Vec::new),
             settings,
             sessions: Sessions::default(),
+            reservations: Reservations::default(),
             counters: Counters::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -114,6 +119,13 @@ impl App {
         self
     }
 
+    /// Who holds `token`. Connections of its session go on until it ends, if that is later than they knew.
+    pub(crate) async fn authenticate(&self, token: &str) -> quikapp_chat::Result<Identity> {
+        let identity = self.authenticator.authenticate(token).await?;
+        self.sessions.renew(identity.session, identity.expires_at);
+        Ok(identity)
+    }
+
     /// The open sockets of signed-in callers.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
@@ -125,7 +137,14 @@ impl App {
 pub fn router(app: Arc<App>) -> Router {
     let settings = &app.settings;
     let mut router = Router::new()
-        .route("/graphql", get(http::get).post(http::post).fallback(http::other_method))
+        .route(
+            "/graphql",
+            get(http::get)
+                .post(http::post)
+                .put(single::put)
+                .delete(single::delete)
+                .fallback(http::other_method),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text));
@@ -145,12 +164,13 @@ pub fn router(app: Arc<App>) -> Router {
 
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
             header::ACCEPT,
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             LAST_EVENT_ID,
+            STREAM_TOKEN,
             REQUEST_ID,
         ])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER])

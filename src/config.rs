@@ -67,6 +67,10 @@ pub struct Options {
     /// Without servers one is made at the first start and kept in DATA_DIR/jwt-secret.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true, help_heading = "Security")]
     pub jwt_secret: Option<String>,
+    /// How long an access token lives, 10 seconds to a day; the same on every server
+    #[arg(long, env = "ACCESS_TOKEN_LIFE", default_value_t = 900, value_parser = value_parser!(u32).range(10..=86_400),
+        value_name = "SECONDS", global = true, help_heading = "Security")]
+    pub access_token_life: u32,
     /// Origins of web pages that may call the API, separated by commas, such as `https://app.example.com`; `*` for all.
     ///
     /// Pages of the server itself always may.
@@ -107,6 +111,10 @@ pub struct Options {
     #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits")]
     pub max_socket_operations: u32,
+    /// WebSockets and streams of one user open on this server
+    #[arg(long, env = "MAX_USER_CONNECTIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
+        value_name = "COUNT", global = true, help_heading = "Limits")]
+    pub max_user_connections: u32,
     /// From the opening of a WebSocket to its `connection_init`
     #[arg(long, env = "INIT_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
         value_name = "SECONDS", global = true, help_heading = "Limits")]
@@ -157,6 +165,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What can be set about the transports.
     pub settings: Settings,
+    /// How long an access token lives.
+    pub access_token_life: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -182,14 +192,18 @@ impl Config {
             ConfigError::new("ALLOWED_ORIGINS", message)
         })?;
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        let access_token_life = seconds(options.access_token_life);
         let limits = Limits {
             body_bytes: options.max_body_bytes as usize,
             message_bytes: options.max_message_bytes as usize,
             operations_per_socket: options.max_socket_operations as usize,
+            connections_per_user: options.max_user_connections as usize,
             init_timeout: seconds(options.init_timeout),
             header_timeout: seconds(options.header_timeout),
             body_timeout: seconds(options.body_timeout),
             operation_timeout: seconds(options.operation_timeout),
+            // No earlier than half-way, or a client would do nothing but renew.
+            token_notice: Limits::default().token_notice.min(access_token_life / 2),
             ..Limits::default()
         };
         let settings =
@@ -200,6 +214,7 @@ impl Config {
             redis_prefix: options.redis_prefix,
             listen: options.listen,
             settings,
+            access_token_life,
             log_format: options.log_format,
             log: options.log,
             jwt_secret,

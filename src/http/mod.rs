@@ -1,5 +1,6 @@
 //! GraphQL over HTTP: `POST /graphql` with a JSON body, `GET /graphql` for queries and for the upgrade to a WebSocket.
-//! Subscriptions run over either when the client reads streams of events or of parts.
+//! Subscriptions run over either when the client reads streams of events or of parts. With a stream of events for several
+//! operations, which begins with `PUT`, see [`single`].
 //!
 //! Only JSON bodies are read, so a page of another origin cannot send anything without asking first, and a `GET` changes nothing.
 
@@ -7,6 +8,7 @@ pub mod accept;
 pub(crate) mod answer;
 mod body;
 pub(crate) mod credentials;
+pub(crate) mod single;
 mod stream;
 mod wire;
 
@@ -71,7 +73,10 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok((caller, body::params(&bytes)?))
     };
     match params.await {
-        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Ok((caller, params)) => match single::token(&parts) {
+            Some(token) => single::operate(&app, &parts, params, caller, accepted, &token).await,
+            None => run(&app, &parts, params, caller, accepted).await,
+        },
         Err(failure) => refuse(&failure, accepted, &id),
     }
 }
@@ -87,9 +92,18 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(accepted) => accepted,
         Err(failure) => return answer::refusal(&failure, Media::Json, &id),
     };
+    let token = single::token(&parts);
+    if let Some(token) = &token
+        && accepted.is_for_events()
+    {
+        return single::connect(&app, &parts, token).await;
+    }
     let params = async { Ok((caller(&app, &parts).await?, params_of(&parts)?)) };
     match params.await {
-        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Ok((caller, params)) => match &token {
+            Some(token) => single::operate(&app, &parts, params, caller, accepted, token).await,
+            None => run(&app, &parts, params, caller, accepted).await,
+        },
         Err(failure) => refuse(&failure, accepted, &id),
     }
 }
@@ -102,7 +116,7 @@ pub async fn other_method(request: Request) -> Response {
         "GraphQL requests are sent with POST, queries also with GET",
     );
     let response = answer::refusal(&failure, Media::Json, &request_id(request.extensions()));
-    ([(header::ALLOW, "GET, POST")], response).into_response()
+    ([(header::ALLOW, "GET, POST, PUT, DELETE")], response).into_response()
 }
 
 async fn run(
@@ -123,12 +137,7 @@ async fn run(
     };
     match prepared.kind {
         OperationType::Mutation if parts.method != Method::POST => {
-            let failure = Failure::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                ErrorCode::BadRequest,
-                "mutations are sent with POST",
-            );
-            return ([(header::ALLOW, "POST")], refuse(&failure, accepted, id)).into_response();
+            return ([(header::ALLOW, "POST")], refuse(&only_by_post(), accepted, id)).into_response();
         }
         OperationType::Subscription => {
             let Some(format) = accepted.stream() else {
@@ -153,6 +162,10 @@ async fn run(
         },
         Err(failure) => refuse(&failure, accepted, id),
     }
+}
+
+fn only_by_post() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, "mutations are sent with POST")
 }
 
 /// A refused document is told on the stream to those who read nothing else, as an `EventSource` cannot see the body of an
@@ -241,7 +254,7 @@ pub(crate) fn request_id(extensions: &Extensions) -> String {
 
 async fn caller(app: &App, parts: &Parts) -> Result<Caller, Failure> {
     let identity = match credentials::bearer(&parts.headers)? {
-        Some(token) => Some(app.authenticator.authenticate(token).await?),
+        Some(token) => Some(app.authenticate(token).await?),
         None => None,
     };
     let agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);

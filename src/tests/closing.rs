@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{Error, Message, http::StatusCode};
+use tokio_tungstenite::tungstenite::{Error, Message, http::StatusCode, protocol::CloseFrame};
 
 use super::{
     client::{OURS, Socket},
@@ -104,6 +104,18 @@ async fn a_socket_ends_with_its_token_and_its_session() {
     server.app.sessions().close_user(USER);
     assert_eq!(socket.closed().await, 4403);
     eventually(|| server.app.sessions().sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_close_frame_of_the_client_is_answered() {
+    let server = Server::start().await;
+    for (code, answer) in [(None, 1005), (Some(1000), 1000), (Some(4499), 4499)] {
+        let mut socket = Socket::open(&server, "ada").await;
+        socket.subscribe("t", "subscription { ticks }").await;
+        let frame = code.map(|code: u16| CloseFrame { code: code.into(), reason: "bye".into() });
+        socket.0.send(Message::Close(frame)).await.unwrap();
+        assert_eq!(socket.closed().await, answer);
+    }
 }
 
 #[tokio::test]
