@@ -102,6 +102,8 @@ fn builder(limits: &Limits) -> Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD_BYTES)
+        // For the answer to an upgrade, see `http::get`.
+        .preserve_header_case(true)
         .keep_alive(true);
     builder
 }

@@ -30,7 +30,7 @@ mod typing;
 mod users;
 mod workspaces;
 
-use async_graphql::{MergedObject, MergedSubscription};
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
 use quikapp_chat::Chat;
 
 pub use context::{Client, prepare};
@@ -86,5 +86,6 @@ pub fn schema(chat: Chat, introspection: bool) -> Schema {
 /// The schema in its own language: the same bytes in every mode.
 #[must_use]
 pub fn sdl() -> String {
-    builder().finish().sdl()
+    // With it, or tools that read the file would know less of scalars than those that ask the server.
+    builder().finish().sdl_with_options(SDLExportOptions::new().include_specified_by())
 }

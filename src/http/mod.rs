@@ -211,7 +211,13 @@ async fn upgrade(app: &Arc<App>, parts: &mut Parts, id: &str) -> Response {
         Err(failure) => return answer::refusal(&failure, Media::Json, id),
     };
     match WebSocketUpgrade::from_request_parts(parts, app).await {
-        Ok(upgrade) => ws::accept(Arc::clone(app), upgrade, caller),
+        Ok(upgrade) => {
+            let mut response = ws::accept(Arc::clone(app), upgrade, caller);
+            // Among them is how the client writes the names of headers. Some, such as Python's gql, find the subprotocol only
+            // under the name as they wrote it, and take it for another one otherwise.
+            response.extensions_mut().extend(parts.extensions.clone());
+            response
+        }
         Err(rejection) => {
             let failure = Failure::new(rejection.status(), ErrorCode::BadRequest, rejection.body_text());
             answer::refusal(&failure, Media::Json, id)

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, http::StatusCode, protocol:
 
 use super::{
     client::{OURS, Socket},
+    connections::raw,
     toy::{SESSION, Server, USER, eventually},
 };
 
@@ -104,6 +105,20 @@ async fn a_socket_ends_with_its_token_and_its_session() {
     server.app.sessions().close_user(USER);
     assert_eq!(socket.closed().await, 4403);
     eventually(|| server.app.sessions().sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_told_under_the_name_that_the_client_wrote() {
+    let server = Server::with_limits(|limits| limits.init_timeout = Duration::from_millis(50)).await;
+    for name in ["Sec-WebSocket-Protocol", "sec-websocket-protocol"] {
+        let request = format!(
+            "GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{name}: graphql-ws, graphql-transport-ws\r\n\r\n"
+        );
+        let answer = raw(server.address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+        assert!(answer.contains(&format!("\r\n{name}: graphql-transport-ws\r\n")), "{answer}");
+    }
 }
 
 #[tokio::test]
