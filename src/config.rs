@@ -68,6 +68,10 @@ pub struct Options {
     /// Without servers one is made at the first start and kept in DATA_DIR/jwt-secret.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true, help_heading = "Security")]
     pub jwt_secret: Option<String>,
+    /// How long an access token lives, 10 seconds to a day; the same on every server
+    #[arg(long, env = "ACCESS_TOKEN_LIFE", default_value_t = 900, value_parser = value_parser!(u32).range(10..=86_400),
+        value_name = "SECONDS", global = true, help_heading = "Security")]
+    pub access_token_life: u32,
     /// Origins of web pages that may call the API, separated by commas, such as `https://app.example.com`; `*` for all.
     ///
     /// Pages of the server itself always may.
@@ -133,6 +137,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What can be set about the transports.
     pub settings: Settings,
+    /// How long an access token lives.
+    pub access_token_life: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -157,7 +163,10 @@ impl Config {
             let message = format!("`{part}` is not an origin such as https://app.example.com");
             ConfigError::new("ALLOWED_ORIGINS", message)
         })?;
-        let limits = options.limits.limits();
+        let access_token_life = Duration::from_secs(u64::from(options.access_token_life));
+        let mut limits = options.limits.limits();
+        // No earlier than half-way, or a client would do nothing but renew.
+        limits.token_notice = limits.token_notice.min(access_token_life / 2);
         let settings =
             Settings { origins, introspection: options.introspection, graphiql: options.graphiql, limits };
         Ok(Self {
@@ -166,6 +175,7 @@ impl Config {
             redis_prefix: options.redis_prefix,
             listen: options.listen,
             settings,
+            access_token_life,
             log_format: options.log_format,
             log: options.log,
             jwt_secret,

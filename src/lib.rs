@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod expiry;
 pub mod failure;
 pub mod graphiql;
 pub mod guard;

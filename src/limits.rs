@@ -19,10 +19,12 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Operations running on one WebSocket.
     pub operations_per_socket: usize,
-    /// Subscriptions over HTTP that one session may have open.
-    pub streams_per_session: usize,
-    /// From the upgrade to `connection_init`.
+    /// WebSockets and streams over HTTP that one user may have open on one node.
+    pub connections_per_user: usize,
+    /// From the upgrade to `connection_init`, and from the reservation of a stream of events to its connection.
     pub init_timeout: Duration,
+    /// Before the end of an access token, when long connections are told of it.
+    pub token_notice: Duration,
     /// For the head of an HTTP request; also how long an idle connection is kept.
     pub header_timeout: Duration,
     /// For the body of an HTTP request.
@@ -52,8 +54,9 @@ impl Default for Limits {
             batch_operations: 0,
             message_bytes: 1_000_000,
             operations_per_socket: 100,
-            streams_per_session: 100,
+            connections_per_user: 100,
             init_timeout: Duration::from_secs(10),
+            token_notice: Duration::from_mins(1),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             operation_timeout: Duration::from_secs(30),

@@ -49,7 +49,8 @@ pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
         }
     };
     let jwt_secret = config.jwt_secret()?.as_bytes().to_vec();
-    Ok(Chat::new(Parts { database, store, hub, environment, jwt_secret }))
+    let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret });
+    Ok(chat.with_access_token_life(config.access_token_life))
 }
 
 fn failed(setting: &'static str, error: &dyn std::fmt::Display) -> ConfigError {

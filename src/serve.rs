@@ -11,6 +11,7 @@ use quikapp_chat::{
     Chat,
     entities::SessionId,
     live::{Control, presence},
+    sessions::SessionStates,
 };
 use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
@@ -25,8 +26,8 @@ use crate::{
     server, shutdown,
 };
 
-/// How often the sessions of open sockets are compared with the database, for changes that nobody announced.
-const SESSION_SWEEP: Duration = Duration::from_secs(2);
+/// How often the sessions of open sockets are compared with the database, for changes that nobody announced, and for refreshes.
+const SESSION_SWEEP: Duration = Duration::from_millis(800);
 /// How often tombstones and dead sessions are looked for.
 const CLEAN_UP: Duration = Duration::from_mins(10);
 
@@ -124,8 +125,15 @@ async fn sweep_sessions(chat: Chat, app: Weak<App>) {
         if open.is_empty() {
             continue;
         }
-        match chat.disabled_among(&open).await {
-            Ok(ended) => ended.into_iter().for_each(|session| app.sessions().close_session(session.0)),
+        match chat.check_sessions(&open).await {
+            Ok(SessionStates { live, ended }) => {
+                for (session, end) in live {
+                    app.sessions().renew(session.0, end);
+                }
+                for session in ended {
+                    app.sessions().close_session(session.0);
+                }
+            }
             Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
         }
     }

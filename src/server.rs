@@ -112,6 +112,8 @@ fn builder(limits: &Limits) -> Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.head_bytes)
+        // For the answer to an upgrade, see `http::get`.
+        .preserve_header_case(true)
         .keep_alive(true);
     builder
 }

@@ -73,6 +73,13 @@ impl Chat {
         Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
     }
 
+    /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.
+    #[must_use]
+    pub fn with_access_token_life(self, life: std::time::Duration) -> Self {
+        self.auth.tokens.set_life(life);
+        self
+    }
+
     /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
     pub async fn catch_up(&self) -> Result<()> {
         activity::catch_up(&self.db, self.store.as_ref()).await?;

@@ -33,7 +33,7 @@ mod typing;
 mod users;
 mod workspaces;
 
-use async_graphql::{MergedObject, MergedSubscription};
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
 
 pub use context::{Client, prepare};
 pub use costs::{FIELD_COSTS, FieldCost, Reads};
@@ -83,5 +83,6 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
 /// The schema in its own language: the same bytes in every mode.
 #[must_use]
 pub fn sdl() -> String {
-    builder().finish().sdl()
+    // With it, or tools that read the file would know less of scalars than those that ask the server.
+    builder().finish().sdl_with_options(SDLExportOptions::new().include_specified_by())
 }

@@ -15,6 +15,10 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of connections")]
     pub max_connections: u32,
+    /// WebSockets and streams of one user open at a time on this server
+    #[arg(long, env = "MAX_USER_CONNECTIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
+        value_name = "COUNT", global = true, help_heading = "Limits of connections")]
+    pub max_user_connections: u32,
     /// From the opening of a WebSocket to its `connection_init`
     #[arg(long, env = "INIT_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
         value_name = "SECONDS", global = true, help_heading = "Limits of connections")]
@@ -146,6 +150,7 @@ impl LimitOptions {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Limits {
             connections: self.max_connections as usize,
+            connections_per_user: self.max_user_connections as usize,
             init_timeout: seconds(self.init_timeout),
             header_timeout: seconds(self.header_timeout),
             body_timeout: seconds(self.body_timeout),

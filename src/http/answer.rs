@@ -41,6 +41,11 @@ pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
     write(status, outcome.json(), media)
 }
 
+/// What the executor refused, with the status of that whatever the type.
+pub(crate) fn refused(outcome: &Outcome, media: Media) -> Response {
+    write(outcome.status(), outcome, media)
+}
+
 /// What was refused before.
 pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Response {
     let status = if failure.in_graphql && media == Media::Json { StatusCode::OK } else { failure.status };

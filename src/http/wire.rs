@@ -5,7 +5,7 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{failure::Failure, operation::Outcome};
+use crate::{expiry::Announcement, failure::Failure, operation::Outcome};
 
 /// The two kinds of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,30 @@ pub(crate) enum Format {
 struct FailedPart<'e> {
     payload: Option<()>,
     errors: &'e [ServerError],
+}
+
+#[derive(Serialize)]
+struct Extensions<'a> {
+    extensions: &'a Announcement,
+}
+
+/// An event of one operation among several.
+#[derive(Serialize)]
+struct Named<'i, P: Serialize> {
+    id: &'i str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<P>,
+}
+
+/// An item of the operation `id` on a stream of several. It has no event id: a client that comes back with the last one would
+/// say nothing about the other operations.
+pub(super) fn named_item(id: &str, outcome: &Outcome) -> Bytes {
+    event(None, &json(&Named { id, payload: Some(outcome.body()) }))
+}
+
+/// The end of the operation `id`.
+pub(super) fn named_end(id: &str) -> Bytes {
+    format!("event: complete\ndata: {}\n\n", json(&Named::<()> { id, payload: None })).into()
 }
 
 impl Format {
@@ -42,6 +66,14 @@ impl Format {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
             Self::Parts => part("{}"),
+        }
+    }
+
+    /// That the token ends. Clients of either form read over it: to them it is one more sign of life.
+    pub(super) fn announcement(self, announcement: &Announcement) -> Bytes {
+        match self {
+            Self::Events => format!(": {}\n\n", json(announcement)).into(),
+            Self::Parts => part(&json(&Extensions { extensions: announcement })),
         }
     }
 
