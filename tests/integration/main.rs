@@ -11,6 +11,7 @@
 mod accounts;
 mod browser;
 mod channels;
+mod checker;
 mod consistency;
 mod demo;
 mod fanout;
@@ -31,6 +32,9 @@ mod workspaces;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(checker::forgetful::ARGUMENT) {
+        return checker::forgetful::serve();
+    }
     let mut suite = support::Suite::default();
     for module in [
         accounts::in_both_modes,
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         demo::in_both_modes,
         two_nodes::on_servers,
         faults::on_servers,
+        checker::register,
         browser::in_both_modes,
     ] {
         module(&mut suite);
