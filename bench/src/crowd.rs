@@ -1,6 +1,7 @@
 //! Many subscribers of the same messages, and who got what.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -81,11 +82,11 @@ impl Drop for Crowd {
 impl Crowd {
     /// Opens so many sockets with `open` and reads them.
     pub(crate) async fn open(count: usize, open: impl AsyncFn(usize) -> Result<Socket>) -> Result<Self> {
-        let sockets: Vec<Socket> =
-            stream::iter(0..count).map(|index| open(index)).buffered(AT_ONCE).try_collect().await?;
         let received = Arc::new(AtomicU64::new(0));
         let mut crowd = Self { members: Vec::new(), received: Arc::clone(&received), tasks: Vec::new() };
-        for mut socket in sockets {
+        let mut sockets = pin!(stream::iter(0..count).map(|index| open(index)).buffered(AT_ONCE));
+        // Each is read from its opening on, or pings would stay unanswered until the last is open.
+        while let Some(mut socket) = sockets.try_next().await? {
             let (member, received) = (Arc::new(Mutex::new(Receipts::default())), Arc::clone(&received));
             crowd.members.push(Arc::clone(&member));
             crowd.tasks.push(tokio::spawn(async move {

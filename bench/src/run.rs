@@ -146,6 +146,16 @@ impl<'r> Bench<'r> {
         most.map_or("unknown".to_owned(), |most| most.to_string())
     }
 
+    async fn run_all(&mut self) -> Result<Vec<Section>> {
+        let only = &self.options.only;
+        let mut sections = Vec::new();
+        for name in Name::value_variants().iter().filter(|name| only.is_empty() || only.contains(name)) {
+            eprintln!("{}: {name:?}", self.mode);
+            sections.push(self.run(*name).await?);
+        }
+        Ok(sections)
+    }
+
     async fn run(&mut self, name: Name) -> Result<Section> {
         // Tokens end in the middle of a run.
         self.world.refresh(self.server.address).await?;
@@ -173,15 +183,12 @@ pub(crate) async fn run(options: &Options, drivers: &Handle) -> Result<Report> {
             Mode::Servers => ("processors used with servers", bench.processors()),
             Mode::Embedded => ("processors used embedded", bench.processors()),
         });
-        for name in Name::value_variants() {
-            if options.only.is_empty() || options.only.contains(name) {
-                eprintln!("{mode}: {name:?}");
-                report.sections.push(bench.run(*name).await?);
-            }
-        }
+        let sections = bench.run_all().await;
         let Bench { stores, server, .. } = bench;
         drop(server);
-        stores.remove().await?;
+        let removed = stores.remove().await;
+        report.sections.extend(sections?);
+        removed?;
     }
     Ok(report)
 }

@@ -48,22 +48,25 @@ impl Running {
         }
         let mut environment = stores.environment();
         environment.push(("LISTEN", "127.0.0.1:0".to_owned()));
-        Self::start(command(binary, &["serve"], &environment), stores.folder.path()).await
+        Self::start(command(binary, &["serve"], &environment), &stores.folder.path().join("server.log")).await
     }
 
     /// This program as a bare broadcaster.
     pub(crate) async fn broadcaster(folder: &Path) -> Result<Self> {
-        Self::start(command(&std::env::current_exe()?, &["broadcaster"], &[]), folder).await
+        Self::start(
+            command(&std::env::current_exe()?, &["broadcaster"], &[]),
+            &folder.join("broadcaster.log"),
+        )
+        .await
     }
 
-    async fn start(mut command: Command, folder: &Path) -> Result<Self> {
-        let log = folder.join("log");
-        let file = File::create(&log)?;
+    async fn start(mut command: Command, log: &Path) -> Result<Self> {
+        let file = File::create(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let mut child = command.spawn()?;
         let since = Instant::now();
         loop {
-            let text = std::fs::read_to_string(&log)?;
+            let text = std::fs::read_to_string(log)?;
             if let Some(address) = address_in(&text) {
                 return Ok(Self { address, pid: child.id(), child });
             }
