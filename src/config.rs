@@ -11,6 +11,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser, value_parser};
 
+use quikapp_chat::presence::Timing;
+
 pub use self::secret::Secret;
 use crate::{app::Settings, limits::Limits, origins::Origins};
 
@@ -123,6 +125,30 @@ pub struct Options {
     #[arg(long, env = "OPERATION_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
         value_name = "SECONDS", global = true, help_heading = "Limits")]
     pub operation_timeout: u32,
+    /// For which a connection counts without a sign of life from its server; one is given five times as often
+    #[arg(long, env = "PRESENCE_TTL", default_value_t = 300, value_parser = value_parser!(u32).range(1..=86_400),
+        value_name = "SECONDS", global = true, help_heading = "Presence")]
+    pub presence_ttl: u32,
+    /// For which somebody stays online after the last connection closed; at most PRESENCE_TTL
+    #[arg(
+        long,
+        env = "PRESENCE_GRACE",
+        default_value_t = 30,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_grace: u32,
+    /// Without any operation until somebody is AWAY; 0 = never
+    #[arg(
+        long,
+        env = "PRESENCE_AWAY_AFTER",
+        default_value_t = 600,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_away_after: u32,
 }
 
 /// Where data is kept.
@@ -157,6 +183,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What can be set about the transports.
     pub settings: Settings,
+    /// How long presence holds.
+    pub presence: Timing,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -192,6 +220,14 @@ impl Config {
             operation_timeout: seconds(options.operation_timeout),
             ..Limits::default()
         };
+        if options.presence_grace > options.presence_ttl {
+            return Err(ConfigError::new("PRESENCE_GRACE", "must be at most PRESENCE_TTL"));
+        }
+        let presence = Timing {
+            ttl: seconds(options.presence_ttl),
+            grace: seconds(options.presence_grace),
+            away_after: Some(seconds(options.presence_away_after)).filter(|after| !after.is_zero()),
+        };
         let settings =
             Settings { origins, introspection: options.introspection, graphiql: options.graphiql, limits };
         Ok(Self {
@@ -200,6 +236,7 @@ impl Config {
             redis_prefix: options.redis_prefix,
             listen: options.listen,
             settings,
+            presence,
             log_format: options.log_format,
             log: options.log,
             jwt_secret,

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod open;
 pub mod operation;
 pub mod origins;
+pub mod presence;
 mod resume;
 pub mod serve;
 pub mod server;

@@ -49,7 +49,8 @@ pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
         }
     };
     let jwt_secret = config.jwt_secret()?.as_bytes().to_vec();
-    Ok(Chat::new(Parts { database, store, hub, environment, jwt_secret }))
+    let presence = config.presence;
+    Ok(Chat::new(Parts { database, store, hub, environment, jwt_secret, presence }))
 }
 
 fn failed(setting: &'static str, error: &dyn std::fmt::Display) -> ConfigError {

@@ -17,6 +17,7 @@ mod import;
 mod isolation;
 mod live;
 mod messages;
+mod presence;
 mod query_counts;
 mod schema;
 mod streams;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        presence::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
         isolation::in_both_modes,

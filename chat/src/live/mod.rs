@@ -1,7 +1,7 @@
 //! Live delivery: the hub that wakes listeners, and the relay that carries its messages between nodes. The log tells the
 //! truth: what is lost on the way is read from the store.
 
-pub mod presence;
+pub(crate) mod presence;
 mod relay;
 pub mod stream;
 mod topic;
@@ -166,9 +166,8 @@ impl Hub {
         &self.inner.typing
     }
 
-    /// Who is online.
-    #[must_use]
-    pub fn presence(&self) -> &presence::Presences {
+    /// Who is connected.
+    pub(crate) fn presence(&self) -> &presence::Presences {
         &self.inner.presence
     }
 
