@@ -8,9 +8,11 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
+use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser, value_parser};
+
+use quikapp_chat::presence::Timing;
 
 pub use self::{limits::LimitOptions, secret::Secret};
 use crate::{app::Settings, origins::Origins};
@@ -103,6 +105,30 @@ pub struct Options {
     /// How much one client may take.
     #[command(flatten)]
     pub limits: LimitOptions,
+    /// For which a connection counts without a sign of life from its server; one is given five times as often
+    #[arg(long, env = "PRESENCE_TTL", default_value_t = 300, value_parser = value_parser!(u32).range(1..=86_400),
+        value_name = "SECONDS", global = true, help_heading = "Presence")]
+    pub presence_ttl: u32,
+    /// For which somebody stays online after the last connection closed; at most PRESENCE_TTL
+    #[arg(
+        long,
+        env = "PRESENCE_GRACE",
+        default_value_t = 30,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_grace: u32,
+    /// Without any operation until somebody is AWAY; 0 = never
+    #[arg(
+        long,
+        env = "PRESENCE_AWAY_AFTER",
+        default_value_t = 600,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_away_after: u32,
 }
 
 /// Where data is kept.
@@ -139,6 +165,8 @@ pub struct Config {
     pub settings: Settings,
     /// How long an access token lives.
     pub access_token_life: Duration,
+    /// How long presence holds.
+    pub presence: Timing,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -167,6 +195,15 @@ impl Config {
         let mut limits = options.limits.limits();
         // No earlier than half-way, or a client would do nothing but renew.
         limits.token_notice = limits.token_notice.min(access_token_life / 2);
+        if options.presence_grace > options.presence_ttl {
+            return Err(ConfigError::new("PRESENCE_GRACE", "must be at most PRESENCE_TTL"));
+        }
+        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        let presence = Timing {
+            ttl: seconds(options.presence_ttl),
+            grace: seconds(options.presence_grace),
+            away_after: Some(seconds(options.presence_away_after)).filter(|after| !after.is_zero()),
+        };
         let settings =
             Settings { origins, introspection: options.introspection, graphiql: options.graphiql, limits };
         Ok(Self {
@@ -176,6 +213,7 @@ impl Config {
             listen: options.listen,
             settings,
             access_token_life,
+            presence,
             log_format: options.log_format,
             log: options.log,
             jwt_secret,

@@ -22,6 +22,7 @@ pub mod open;
 pub mod operation;
 pub mod origins;
 mod pace;
+pub mod presence;
 mod resume;
 pub mod serve;
 pub mod server;

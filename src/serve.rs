@@ -8,10 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use quikapp_chat::{
-    Chat,
-    entities::SessionId,
-    live::{Control, presence},
-    sessions::SessionStates,
+    Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates,
 };
 use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
@@ -23,13 +20,15 @@ use crate::{
     identity::{Authenticator, Identity},
     metrics::Metric,
     operation::Shared,
-    server, shutdown,
+    presence, server, shutdown,
 };
 
 /// How often the sessions of open sockets are compared with the database, for changes that nobody announced, and for refreshes.
 const SESSION_SWEEP: Duration = Duration::from_millis(800);
 /// How often tombstones and dead sessions are looked for.
 const CLEAN_UP: Duration = Duration::from_mins(10);
+/// How long the node may take to tell, at its end, whose connections closed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 struct Accounts(Chat);
 
@@ -53,7 +52,10 @@ pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
     let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
         .with_shape(shape)
         .with_context(move |request, caller| {
-            let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
+            let viewer: Option<Viewer> = caller.identity.as_ref().and_then(Identity::viewer).copied();
+            if let Some(viewer) = &viewer {
+                context.note_act(viewer.user());
+            }
             let client = quikapp_graphql::Client { ip: caller.ip, user_agent: caller.user_agent.clone() };
             quikapp_graphql::prepare(request, &context, viewer, client)
         })
@@ -88,13 +90,16 @@ pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     let app = app(&chat, config)?;
     tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
-    tokio::spawn(confirm_presence(chat.clone(), Arc::downgrade(&app)));
+    let presence = tokio::spawn(presence::keep(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(clean_up(chat));
     println!("listening on http://{address}");
     if config.settings.graphiql {
         println!("GraphiQL at   http://{address}/graphiql");
     }
     server::serve(listener, app, shutdown::requested()).await;
+    if tokio::time::timeout(LAST_WORDS, presence).await.is_err() {
+        tracing::warn!("who was connected here stays online for a while");
+    }
     Ok(())
 }
 
@@ -135,38 +140,6 @@ async fn sweep_sessions(chat: Chat, app: Weak<App>) {
                 }
             }
             Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
-        }
-    }
-}
-
-/// Keeps the owners of open sockets online, and lets them go when their last one closes.
-async fn confirm_presence(chat: Chat, app: Weak<App>) {
-    let Some(mut changes) = app.upgrade().map(|app| app.sessions().changes()) else { return };
-    let mut tick = tokio::time::interval(presence::HEARTBEAT);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                let Some(app) = app.upgrade() else { return };
-                for (user, connection) in app.sessions().connections() {
-                    // A store that is away is asked again at the next round, not for each of them.
-                    if chat.hub().presence().connected(user.into(), connection).await.is_err() {
-                        break;
-                    }
-                }
-            }
-            change = changes.recv() => {
-                let Some(change) = change else { return };
-                let presence = chat.hub().presence();
-                let told = if change.is_open {
-                    presence.connected(change.user.into(), change.connection).await
-                } else {
-                    presence.disconnected(change.user.into(), change.connection).await
-                };
-                if let Err(error) = told {
-                    tracing::debug!(%error, "presence is late");
-                }
-            }
         }
     }
 }

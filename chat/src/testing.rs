@@ -158,8 +158,14 @@ impl World {
         let store: Arc<dyn MessageStore> = Arc::clone(&messages) as _;
         let environment = Environment::default();
         let hub = Hub::alone(Arc::clone(&store), &environment);
-        let parts =
-            Parts { database: Database::new(connection), store, hub, environment, jwt_secret: vec![7; 32] };
+        let parts = Parts {
+            database: Database::new(connection),
+            store,
+            hub,
+            environment,
+            jwt_secret: vec![7; 32],
+            presence: crate::presence::Timing::default(),
+        };
         Self { chat: Chat::new(parts), messages, _directory: directory }
     }
 

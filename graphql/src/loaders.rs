@@ -18,8 +18,8 @@ use quikapp_chat::{
         ChannelId, SessionId, UserId, WorkspaceId, channel_members, ids::MessageKey, user_sessions, users,
         workspace_members,
     },
-    live::presence::Presence,
     messages::Message,
+    presence::Presence,
 };
 
 use crate::{error::Result, identity::Identity};
@@ -137,8 +137,14 @@ source!(Acquaintances, UserId => Arc<users::Model>, |chat, identity, keys| {
 source!(Sessions, SessionId => user_sessions::Model, |chat, identity, _keys| {
     Ok(chat.sessions(&identity.viewer()?).await?.into_iter().map(|session| (session.id, session)).collect())
 });
-source!(Presences, UserId => Presence, |chat, _identity, keys| {
-    Ok(chat.hub().presence().of(keys).await?.into_iter().map(|presence| (presence.user, presence)).collect())
+source!(Presences, UserId => Presence, |chat, identity, keys| chat.presences(&identity.viewer()?, keys).await);
+source!(OnlineMembers, (ChannelId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_channels(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
+});
+source!(OnlinePeople, (WorkspaceId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_workspaces(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
 });
 source!(Workspaces, WorkspaceId => WorkspaceMember, |chat, identity, keys| {
     chat.workspace_members_by_ids(&identity.viewer()?, keys).await
@@ -176,6 +182,8 @@ pub struct Loaders {
     acquaintances: OneLoader<Acquaintances>,
     sessions: OneLoader<Sessions>,
     presences: OneLoader<Presences>,
+    online_members: OneLoader<OnlineMembers>,
+    online_people: OneLoader<OnlinePeople>,
     workspaces: OneLoader<Workspaces>,
     workspace_members: OneLoader<WorkspaceMembers>,
     channels: OneLoader<Channels>,
@@ -192,6 +200,8 @@ impl Loaders {
             acquaintances: OneLoader::new(chat, identity),
             sessions: OneLoader::new(chat, identity),
             presences: OneLoader::new(chat, identity),
+            online_members: OneLoader::new(chat, identity),
+            online_people: OneLoader::new(chat, identity),
             workspaces: OneLoader::new(chat, identity),
             workspace_members: OneLoader::new(chat, identity),
             channels: OneLoader::new(chat, identity),
@@ -217,9 +227,19 @@ impl Loaders {
         self.sessions.get(id).await
     }
 
-    /// Somebody's presence.
-    pub(crate) async fn presence(&self, id: UserId) -> Result<Presence> {
-        Ok(self.presences.get(id).await?.ok_or(Error::Internal)?)
+    /// Somebody's presence, if the viewer may see it.
+    pub(crate) async fn presence(&self, id: UserId) -> Result<Option<Presence>> {
+        self.presences.get(id).await
+    }
+
+    /// How many members of a channel that the viewer may read are online, given how many there are.
+    pub(crate) async fn online_members(&self, channel: ChannelId, members: i32) -> Result<i32> {
+        Ok(self.online_members.get((channel, members)).await?.unwrap_or_default())
+    }
+
+    /// How many people of one of the viewer's workspaces are online, given how many there are.
+    pub(crate) async fn online_people(&self, workspace: WorkspaceId, people: i32) -> Result<i32> {
+        Ok(self.online_people.get((workspace, people)).await?.unwrap_or_default())
     }
 
     /// The viewer's membership in a workspace.

@@ -34,6 +34,7 @@ fn nothing_said_means_embedded() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
     assert!(config.settings.introspection && config.settings.graphiql);
     assert_eq!(config.settings.limits, Limits::default());
+    assert_eq!(config.presence, Timing::default());
 }
 
 #[test]
@@ -72,6 +73,18 @@ fn switches_and_origins_are_read() {
     assert!(!config.settings.introspection && !config.settings.graphiql);
     assert_eq!(config.settings.origins, Origins::Listed(vec!["https://a.example".into()]));
     assert!(refused(&["--allowed-origins=a.example"]).starts_with("ALLOWED_ORIGINS: `a.example`"));
+}
+
+#[test]
+fn presence_holds_as_long_as_is_said() {
+    let timing =
+        config(&["--presence-ttl=10", "--presence-grace=2", "--presence-away-after=0"]).unwrap().presence;
+    assert_eq!(
+        (timing.ttl, timing.grace, timing.away_after),
+        (Duration::from_secs(10), Duration::from_secs(2), None)
+    );
+    assert_eq!(timing.heartbeat(), Duration::from_secs(2));
+    assert!(refused(&["--presence-ttl=10"]).starts_with("PRESENCE_GRACE: "));
 }
 
 #[test]

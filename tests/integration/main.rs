@@ -20,6 +20,7 @@ mod import;
 mod isolation;
 mod live;
 mod messages;
+mod presence;
 mod query_counts;
 mod schema;
 mod streams;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        presence::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
         viewer_events::in_both_modes,

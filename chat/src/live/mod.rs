@@ -7,7 +7,7 @@ mod flow;
 mod inbox;
 pub mod notes;
 pub mod positions;
-pub mod presence;
+pub(crate) mod presence;
 mod publication;
 mod relay;
 mod ring;
@@ -202,9 +202,8 @@ impl Hub {
         &self.inner.typing
     }
 
-    /// Who is online.
-    #[must_use]
-    pub fn presence(&self) -> &presence::Presences {
+    /// Who is connected.
+    pub(crate) fn presence(&self) -> &presence::Presences {
         &self.inner.presence
     }
 

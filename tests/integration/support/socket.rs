@@ -124,6 +124,12 @@ impl Socket {
         Stream { id, items, out: self.out.clone() }
     }
 
+    /// Closes the connection as a client does that is done; returns when the server has taken leave too.
+    pub(crate) async fn close(self) {
+        let _ = self.out.send(Message::Close(None));
+        self.closed().await;
+    }
+
     /// Waits for the server to close the connection; gives the code.
     pub(crate) async fn closed(&self) -> u16 {
         let mut closed = self.closed.clone();
