@@ -19,7 +19,7 @@ use quikapp_chat::{
         workspace_members,
     },
     live::presence::Presence,
-    messages::{ChannelKey, Message},
+    messages::Message,
 };
 
 use crate::{error::Result, identity::Identity};
@@ -156,7 +156,6 @@ source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |ch
     }
     Ok(found)
 });
-source!(Positions, ChannelKey => i64, |chat, _identity, keys| chat.positions(keys).await);
 source!(Channels, ChannelId => ChannelReader, |chat, identity, keys| chat.channel_readers(&identity.viewer()?, keys).await);
 source!(Messages, MessageKey => Arc<Message>, |chat, identity, keys| {
     Ok(chat.messages(&identity.viewer()?, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
@@ -179,7 +178,6 @@ pub struct Loaders {
     presences: OneLoader<Presences>,
     workspaces: OneLoader<Workspaces>,
     workspace_members: OneLoader<WorkspaceMembers>,
-    positions: OneLoader<Positions>,
     channels: OneLoader<Channels>,
     messages: OneLoader<Messages>,
     newest: OneLoader<Newest>,
@@ -196,7 +194,6 @@ impl Loaders {
             presences: OneLoader::new(chat, identity),
             workspaces: OneLoader::new(chat, identity),
             workspace_members: OneLoader::new(chat, identity),
-            positions: OneLoader::new(chat, identity),
             channels: OneLoader::new(chat, identity),
             messages: OneLoader::new(chat, identity),
             newest: OneLoader::new(chat, identity),
@@ -237,11 +234,6 @@ impl Loaders {
         user: UserId,
     ) -> Result<Option<workspace_members::Model>> {
         self.workspace_members.get((workspace, user)).await
-    }
-
-    /// The last tick of a channel that the viewer may read.
-    pub(crate) async fn position(&self, channel: ChannelKey) -> Result<i64> {
-        Ok(self.positions.get(channel).await?.unwrap_or_default())
     }
 
     /// The viewer's right to read a channel.

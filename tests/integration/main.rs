@@ -11,7 +11,9 @@
 mod accounts;
 mod browser;
 mod channels;
+mod consistency;
 mod demo;
+mod fanout;
 mod faults;
 mod import;
 mod isolation;
@@ -23,6 +25,7 @@ mod streams;
 mod support;
 mod threads;
 mod two_nodes;
+mod viewer_events;
 mod workspaces;
 
 use std::process::ExitCode;
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
         live::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
+        viewer_events::in_both_modes,
+        fanout::in_both_modes,
+        consistency::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,

@@ -1,8 +1,12 @@
 //! Live delivery: the hub that wakes listeners, and the relay that carries its messages between nodes. The log tells the
 //! truth: what is lost on the way is read from the store.
 
+pub mod event;
+mod feed;
+mod flow;
 mod inbox;
 pub mod notes;
+pub mod positions;
 pub mod presence;
 mod publication;
 mod relay;
@@ -12,6 +16,7 @@ pub mod stream;
 mod tests;
 mod topic;
 pub mod typing;
+pub mod viewer;
 
 use std::{
     collections::HashMap,
@@ -23,8 +28,8 @@ use quikapp_entities::{ChannelId, SessionId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
+pub use feed::{Feed, Told};
 pub use relay::Relay;
-pub use topic::{Feed, Told};
 
 use crate::{
     Result,
@@ -130,7 +135,7 @@ impl Hub {
     fn build(store: Arc<dyn MessageStore>, relay: Option<Relay>, env: &Environment) -> Self {
         Self {
             inner: Arc::new(Inner {
-                topics: Arc::default(),
+                topics: Arc::new(Topics::new(Arc::clone(&store), relay.clone())),
                 store,
                 typing: typing::Typing::new(relay.clone(), env.clone()),
                 presence: presence::Presences::new(relay.clone(), env.clone()),
@@ -153,7 +158,12 @@ impl Hub {
 
     /// Follows a channel from its present tick on.
     pub async fn follow(&self, key: ChannelKey) -> Result<Feed> {
-        self.inner.topics.follow(key, &self.inner.store, self.inner.relay.as_ref()).await
+        self.inner.topics.follow(&[key]).await?.pop().ok_or(crate::Error::Internal)
+    }
+
+    /// Follows many channels from their present ticks on, in the order given; one query.
+    pub async fn follow_all(&self, keys: &[ChannelKey]) -> Result<Vec<Feed>> {
+        self.inner.topics.follow(keys).await
     }
 
     /// Tells every node, this one included.

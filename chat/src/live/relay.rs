@@ -91,6 +91,12 @@ impl Relay {
         self.manager.clone().subscribe(self.key(topic)).await.map_err(unavailable)
     }
 
+    /// Listens to many topics at once.
+    pub(crate) async fn subscribe_all(&self, topics: &[String]) -> Result<()> {
+        let keys: Vec<String> = topics.iter().map(|topic| self.key(topic)).collect();
+        self.manager.clone().subscribe(keys).await.map_err(unavailable)
+    }
+
     /// Listens no more.
     pub(crate) async fn unsubscribe(&self, topic: &str) {
         if let Err(error) = self.manager.clone().unsubscribe(self.key(topic)).await {

@@ -41,7 +41,8 @@ impl Channel {
             tokio::sync::mpsc::unbounded_channel().0,
         );
         let key = ChannelKey { workspace: WorkspaceId(Uuid::now_v7()), channel: ChannelId(Uuid::now_v7()) };
-        Self { key, messages, log, topics: Arc::default() }
+        let topics = Arc::new(Topics::new(Arc::clone(&messages) as _, None));
+        Self { key, messages, log, topics }
     }
 
     async fn append(&self, count: usize, text: &str) -> Vec<Arc<Message>> {
@@ -66,8 +67,7 @@ impl Channel {
     }
 
     async fn follow(&self) -> Feed {
-        let store: Arc<dyn MessageStore> = Arc::clone(&self.messages) as _;
-        self.topics.follow(self.key, &store, None).await.unwrap()
+        self.topics.follow(&[self.key]).await.unwrap().pop().unwrap()
     }
 
     fn deliver(&self, raw: Raw) {

@@ -188,7 +188,30 @@ impl Log {
         event: SystemEvent,
         id: MessageId,
     ) -> Result<Arc<Message>> {
-        let draft = Draft {
+        Ok(self.append(key, self.system_draft(author, event, id)).await?.message)
+    }
+
+    /// Writes that something changed again: one entry for each `id`, which takes the next tick every time.
+    pub async fn note(
+        &self,
+        key: ChannelKey,
+        author: UserId,
+        event: SystemEvent,
+        id: MessageId,
+    ) -> Result<()> {
+        let appended = self.append(key, self.system_draft(author, event.clone(), id)).await?;
+        if appended.deduplicated {
+            let again = Alteration::new(move |message| {
+                message.system = Some(event.clone());
+                Ok(Some(Aspect::Content))
+            });
+            self.alter(key, appended.message.id, again).await?;
+        }
+        Ok(())
+    }
+
+    fn system_draft(&self, author: UserId, event: SystemEvent, id: MessageId) -> Draft {
+        Draft {
             id,
             author,
             created_at: self.inner.env.now(),
@@ -202,8 +225,7 @@ impl Log {
             reply_to: None,
             broadcast: false,
             system: Some(event),
-        };
-        Ok(self.append(key, draft).await?.message)
+        }
     }
 
     /// Finishes threads whose replies were written by a node that stopped before their roots were told.
