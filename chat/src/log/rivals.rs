@@ -133,14 +133,15 @@ impl Contest {
         Self { begun: Instant::now(), lost: 0 }
     }
 
-    /// Another node was faster: waits a moment if that was not the first time; tells whether to try again.
+    /// Another node was faster. Tells whether to try again, after a moment if that happened several times: then several
+    /// others are at it, and should not all try at once. No longer than they wait for this one in turn.
     pub(super) async fn lost(&mut self, write: Duration) -> bool {
         self.lost += 1;
         if self.lost > ATTEMPTS && self.begun.elapsed() > PATIENCE {
             return false;
         }
-        if self.lost > 1 {
-            let longest = (write.clamp(TURN.0, TURN.1) * self.lost.min(8)).as_micros();
+        if self.lost > 2 {
+            let longest = write.clamp(TURN.0, TURN.1).as_micros();
             let wait = rand::rng().random_range(0..=u64::try_from(longest).unwrap_or(0));
             tokio::time::sleep(Duration::from_micros(wait)).await;
         }

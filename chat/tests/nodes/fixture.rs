@@ -8,8 +8,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bson::Document;
 use futures_util::FutureExt;
-use mongodb::Client;
+use mongodb::{
+    Client, Collection,
+    options::{CollectionOptions, ReadConcern},
+};
 use quikapp_chat::{
     Result,
     clock::Environment,
@@ -38,6 +42,13 @@ pub(crate) struct Node {
 }
 
 impl Servers {
+    /// What is stored, as the primary has it: also what a failover may take back.
+    pub(crate) async fn messages(&self) -> Collection<Document> {
+        let client = Client::with_uri_str(&self.mongodb).await.unwrap();
+        let local = CollectionOptions::builder().read_concern(ReadConcern::local()).build();
+        client.database(&self.name).collection_with_options("messages", local)
+    }
+
     pub(crate) async fn node(&self) -> Node {
         let store: Arc<dyn MessageStore> =
             Arc::new(MongoStore::open(&self.mongodb, &self.name).await.unwrap());

@@ -12,9 +12,7 @@ use mongodb::{Client, options::ClientOptions};
 
 use crate::fixture::servers_script;
 
-const MEMBERS: &str = "3";
-/// How soon the others elect a new primary. The servers' own choice is ten seconds, which is a long time for a test.
-const ELECTION: i32 = 2_000;
+const MEMBERS: usize = 3;
 
 /// Stopped and removed when dropped.
 pub(crate) struct ReplicaSet {
@@ -37,12 +35,13 @@ pub(crate) enum Signal {
 }
 
 impl ReplicaSet {
-    pub(crate) async fn start() -> Self {
+    /// `election` is how soon the others elect a new primary, and one without others gives up.
+    pub(crate) async fn start(election: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
         let cache = std::env::var("QUIKAPP_SERVERS_CACHE");
         let cache = cache.unwrap_or_else(|_| shared.to_str().unwrap().to_owned());
-        let urls = run(folder.path(), &cache, &["up", "--mongo-members", MEMBERS]);
+        let urls = run(folder.path(), &cache, &["up", "--mongo-members", &MEMBERS.to_string()]);
         let (mongodb, redis) = (urls["MONGODB_URL"].clone(), urls["REDIS_URL"].clone());
         let mut options = ClientOptions::parse(&mongodb).await.unwrap();
         options.server_selection_timeout = Some(Duration::from_mins(1));
@@ -51,12 +50,18 @@ impl ReplicaSet {
         let answer = admin.run_command(doc! { "replSetGetConfig": 1 }).await.unwrap();
         let mut config = answer.get_document("config").unwrap().clone();
         config.insert("version", config.get_i32("version").unwrap() + 1);
-        config.get_document_mut("settings").unwrap().insert("electionTimeoutMillis", ELECTION);
+        let election = i64::try_from(election.as_millis()).unwrap();
+        config.get_document_mut("settings").unwrap().insert("electionTimeoutMillis", election);
         admin.run_command(doc! { "replSetReconfig": config }).await.unwrap();
         Self { folder, cache, client, mongodb, redis }
     }
 
-    /// The name of the member that is the primary now, as `scripts/servers` calls it.
+    /// The names of all members, as `scripts/servers` calls them.
+    pub(crate) fn members() -> impl Iterator<Item = String> {
+        (1..=MEMBERS).map(|number| format!("mongo{number}"))
+    }
+
+    /// The name of the member that is the primary now.
     pub(crate) async fn primary(&self) -> String {
         let hello: Document = self.client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
         let (_, port) = hello.get_str("primary").unwrap().rsplit_once(':').unwrap();
