@@ -19,9 +19,11 @@ mod live;
 mod messages;
 mod query_counts;
 mod schema;
+mod single_connection;
 mod streams;
 mod support;
 mod threads;
+mod tokens;
 mod two_nodes;
 mod workspaces;
 
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         live::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
+        single_connection::in_both_modes,
+        tokens::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,
