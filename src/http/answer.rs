@@ -43,7 +43,7 @@ pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
 
 /// What the executor refused, with the status of that whatever the type.
 pub(crate) fn refused(outcome: &Outcome, media: Media) -> Response {
-    write(outcome.status(), outcome, media)
+    write(outcome.status(), outcome.json(), media)
 }
 
 /// What was refused before.

@@ -4,6 +4,7 @@ use async_graphql::ServerError;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{expiry::Announcement, failure::Failure, operation::Outcome};
 
@@ -27,23 +28,21 @@ struct Extensions<'a> {
     extensions: &'a Announcement,
 }
 
-/// An event of one operation among several.
-#[derive(Serialize)]
-struct Named<'i, P: Serialize> {
-    id: &'i str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<P>,
-}
-
 /// An item of the operation `id` on a stream of several. It has no event id: a client that comes back with the last one would
 /// say nothing about the other operations.
 pub(super) fn named_item(id: &str, outcome: &Outcome) -> Bytes {
-    event(None, &json(&Named { id, payload: Some(outcome.body()) }))
+    let mut event = String::from("event: next\ndata: {\"id\":");
+    event.push_str(&Value::from(id).to_string());
+    event.push_str(",\"payload\":");
+    // JSON has its line ends escaped.
+    outcome.write(&mut event);
+    event.push_str("}\n\n");
+    event.into()
 }
 
 /// The end of the operation `id`.
 pub(super) fn named_end(id: &str) -> Bytes {
-    format!("event: complete\ndata: {}\n\n", json(&Named::<()> { id, payload: None })).into()
+    format!("event: complete\ndata: {}\n\n", serde_json::json!({ "id": id })).into()
 }
 
 impl Format {

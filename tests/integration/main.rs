@@ -23,9 +23,11 @@ mod messages;
 mod presence;
 mod query_counts;
 mod schema;
+mod single_connection;
 mod streams;
 mod support;
 mod threads;
+mod tokens;
 mod two_nodes;
 mod viewer_events;
 mod workspaces;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         viewer_events::in_both_modes,
         fanout::in_both_modes,
         consistency::in_both_modes,
+        single_connection::in_both_modes,
+        tokens::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,
