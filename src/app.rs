@@ -17,9 +17,14 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     failure::{ErrorCode, Failure},
-    graphiql, health, http,
-    http::answer,
-    identity::{Authenticator, Caller, new_request_id},
+    graphiql,
+    guard::Shape,
+    health, http,
+    http::{
+        answer,
+        single::{self, Reservations, STREAM_TOKEN},
+    },
+    identity::{Authenticator, Caller, Identity, new_request_id},
     limits::Limits,
     metrics::{self, Counters, Metric},
     operation::Engine,
@@ -64,7 +69,9 @@ pub struct App {
     pub(crate) readiness: Box<Readiness>,
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
+    pub(crate) shape: Shape,
     pub(crate) sessions: Sessions,
+    pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -80,11 +87,20 @@ impl App {
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
             settings,
+            shape: Shape::default(),
             sessions: Sessions::default(),
+            reservations: Reservations::default(),
             counters: Counters::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Lets the guard weigh documents by what is known of the schema; without this nothing counts as a list.
+    #[must_use]
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
     }
 
     /// Lets `context` put more into the data of each operation: loaders, the caller's address.
@@ -114,6 +130,13 @@ impl App {
         self
     }
 
+    /// Who holds `token`. Connections of its session go on until it ends, if that is later than they knew.
+    pub(crate) async fn authenticate(&self, token: &str) -> quikapp_chat::Result<Identity> {
+        let identity = self.authenticator.authenticate(token).await?;
+        self.sessions.renew(identity.session, identity.expires_at);
+        Ok(identity)
+    }
+
     /// The open sockets of signed-in callers.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
@@ -125,7 +148,14 @@ impl App {
 pub fn router(app: Arc<App>) -> Router {
     let settings = &app.settings;
     let mut router = Router::new()
-        .route("/graphql", get(http::get).post(http::post).fallback(http::other_method))
+        .route(
+            "/graphql",
+            get(http::get)
+                .post(http::post)
+                .put(single::put)
+                .delete(single::delete)
+                .fallback(http::other_method),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text));
@@ -145,12 +175,13 @@ pub fn router(app: Arc<App>) -> Router {
 
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
             header::ACCEPT,
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             LAST_EVENT_ID,
+            STREAM_TOKEN,
             REQUEST_ID,
         ])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER])

@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Forbidden,
     /// No such address.
     NotFound,
+    /// Another request got there first.
+    Conflict,
     /// A stated limit is reached.
     QuotaExceeded,
     /// Too many requests of this kind.
@@ -37,6 +39,7 @@ impl ErrorCode {
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
             Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::RateLimited => "RATE_LIMITED",
             Self::TooCostly => "TOO_COSTLY",

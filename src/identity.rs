@@ -27,7 +27,7 @@ pub struct Identity {
     pub user: Uuid,
     /// Whose sockets end when the session is revoked.
     pub session: Uuid,
-    /// When sockets opened with this token end.
+    /// When the token ends, and sockets with it unless a newer one of the session is seen before.
     pub expires_at: Timestamp,
     viewer: Arc<dyn Any + Send + Sync>,
 }
@@ -46,13 +46,12 @@ impl Identity {
     pub fn viewer<V: 'static>(&self) -> Option<&V> {
         self.viewer.downcast_ref()
     }
+}
 
-    /// How long the token is still good for.
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        let expiry = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.expires_at.0).unwrap_or(0));
-        expiry.duration_since(SystemTime::now()).unwrap_or_default()
-    }
+/// How long it is until `end`.
+pub(crate) fn remaining(end: Timestamp) -> Duration {
+    let end = UNIX_EPOCH + Duration::from_millis(u64::try_from(end.0).unwrap_or(0));
+    end.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 impl fmt::Debug for Identity {

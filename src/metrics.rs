@@ -124,7 +124,7 @@ impl Counters {
         });
         metrics.push(Metric {
             name: "quikapp_streams",
-            help: "Subscriptions running over HTTP",
+            help: "Open streams over HTTP",
             is_counter: false,
             label: None,
             value: self.streams.load(Relaxed),

@@ -60,7 +60,9 @@ pub async fn open_with(
         }
     };
     let jwt_secret = config.jwt_secret()?.as_bytes().to_vec();
-    Ok(Chat::new(Parts { database, store, hub, environment, jwt_secret }))
+    let presence = config.presence;
+    let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret, presence });
+    Ok(chat.with_access_token_life(config.access_token_life))
 }
 
 fn failed(setting: &'static str, error: &dyn std::fmt::Display) -> ConfigError {

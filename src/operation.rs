@@ -72,6 +72,8 @@ pub struct Params {
     pub variables: Variables,
     /// The cursor after which a subscription goes on, in place of its own `after`.
     pub resume_after: Option<String>,
+    /// `extensions.operationId`: which operation of a stream for several it is.
+    pub operation_id: Option<String>,
 }
 
 /// As they come, so that each wrong one can be named.
@@ -103,11 +105,15 @@ impl TryFrom<RawParams> for Params {
             Some(variables @ Value::Object(_)) => Variables::from_value(variables),
             Some(_) => return Err(Failure::bad_request("`variables` must be an object or null")),
         };
-        match raw.extensions {
-            None | Some(Value::Null | Value::Object(_)) => {}
+        let operation_id = match raw.extensions {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(mut extensions)) => match extensions.swap_remove("operationId") {
+                Some(Value::String(id)) => Some(id),
+                _ => None,
+            },
             Some(_) => return Err(Failure::bad_request("`extensions` must be an object or null")),
-        }
-        Ok(Self { query, operation_name, variables, resume_after: None })
+        };
+        Ok(Self { query, operation_name, variables, resume_after: None, operation_id })
     }
 }
 
@@ -133,6 +139,7 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
         operation_name,
         &params.variables,
         settings.introspection,
+        &app.shape,
         &settings.limits.guard,
     )?;
     if let Some(cursor) = params.resume_after

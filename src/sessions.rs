@@ -1,14 +1,12 @@
 //! The open sockets and streams of each session, so that they end with it.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::sync::mpsc;
+use quikapp_chat::entities::Timestamp;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -44,15 +42,38 @@ struct Socket {
     user: Uuid,
     session: Uuid,
     connection: Uuid,
-    /// A subscription over HTTP, not a WebSocket.
-    is_stream: bool,
     closer: Closer,
+}
+
+/// A session with open sockets.
+struct Session {
+    sockets: usize,
+    /// Until when its newest known access token is good.
+    end: watch::Sender<Timestamp>,
+}
+
+impl Session {
+    fn lengthen(&self, end: Timestamp) {
+        self.end.send_if_modified(|known| {
+            let is_later = end > *known;
+            *known = end.max(*known);
+            is_later
+        });
+    }
+}
+
+#[derive(Default)]
+struct Register {
+    sockets: HashMap<u64, Socket>,
+    sessions: HashMap<Uuid, Session>,
+    /// Sockets of each user.
+    users: HashMap<Uuid, usize>,
+    next: u64,
 }
 
 #[derive(Default)]
 struct Inner {
-    sockets: Mutex<HashMap<u64, Socket>>,
-    next: AtomicU64,
+    register: Mutex<Register>,
     listener: Mutex<Option<mpsc::UnboundedSender<SocketChange>>>,
 }
 
@@ -71,46 +92,48 @@ impl Sessions {
         self.close_where(Close::SESSION_ENDED, |socket| socket.user == user);
     }
 
+    /// Lets the sockets of `session` go on until `end`: an access token of it was seen that is good for so long. An earlier end
+    /// than they have changes nothing.
+    pub fn renew(&self, session: Uuid, end: Timestamp) {
+        if let Some(session) = self.lock().sessions.get(&session) {
+            session.lengthen(end);
+        }
+    }
+
     /// The sessions that have sockets open, each once; to be checked now and then against the store.
     #[must_use]
     pub fn sessions(&self) -> Vec<Uuid> {
-        let mut sessions: Vec<_> = self.lock().values().map(|socket| socket.session).collect();
-        sessions.sort_unstable();
-        sessions.dedup();
-        sessions
+        self.lock().sessions.keys().copied().collect()
     }
 
-    pub(crate) fn register(&self, identity: &Identity) -> Registration {
-        self.insert(&mut self.lock(), identity, false)
-    }
-
-    /// Of a subscription over HTTP. None when the session has `limit` of them.
-    pub(crate) fn register_stream(&self, identity: &Identity, limit: usize) -> Option<Registration> {
-        let mut sockets = self.lock();
-        let is_other = |socket: &&Socket| socket.is_stream && socket.session == identity.session;
-        let others = sockets.values().filter(is_other).count();
-        (others < limit).then(|| self.insert(&mut sockets, identity, true))
-    }
-
-    fn insert(
-        &self,
-        sockets: &mut HashMap<u64, Socket>,
-        identity: &Identity,
-        is_stream: bool,
-    ) -> Registration {
-        let key = self.0.next.fetch_add(1, Ordering::Relaxed);
+    /// Counts a socket or stream in. None when its user has `limit` of them on this node.
+    pub(crate) fn register(&self, identity: &Identity, limit: usize) -> Option<Registration> {
+        let (user, session, connection) = (identity.user, identity.session, Uuid::now_v7());
         let closer = Closer::default();
-        let (user, connection) = (identity.user, Uuid::now_v7());
-        let session = identity.session;
-        sockets.insert(key, Socket { user, session, connection, is_stream, closer: closer.clone() });
+        let mut register = self.lock();
+        let of_user = register.users.entry(user).or_default();
+        if *of_user >= limit {
+            return None;
+        }
+        *of_user += 1;
+        let entry = register
+            .sessions
+            .entry(session)
+            .or_insert_with(|| Session { sockets: 0, end: watch::Sender::new(identity.expires_at) });
+        entry.sockets += 1;
+        entry.lengthen(identity.expires_at);
+        let end = entry.end.subscribe();
+        let key = register.next;
+        register.next += 1;
+        register.sockets.insert(key, Socket { user, session, connection, closer: closer.clone() });
         self.tell(SocketChange { user, connection, is_open: true });
-        Registration { sessions: self.clone(), key, closer }
+        Some(Registration { sessions: self.clone(), key, closer, end })
     }
 
     /// Every open socket with its owner.
     #[must_use]
     pub fn connections(&self) -> Vec<(Uuid, Uuid)> {
-        self.lock().values().map(|socket| (socket.user, socket.connection)).collect()
+        self.lock().sockets.values().map(|socket| (socket.user, socket.connection)).collect()
     }
 
     /// Sockets that open and close from now on, for one listener.
@@ -128,13 +151,31 @@ impl Sessions {
     }
 
     fn close_where(&self, reason: Close, concerns: impl Fn(&Socket) -> bool) {
-        for socket in self.lock().values().filter(|socket| concerns(socket)) {
+        for socket in self.lock().sockets.values().filter(|socket| concerns(socket)) {
             socket.closer.close(reason);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Socket>> {
-        self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remove(&self, key: u64) {
+        let mut register = self.lock();
+        let Some(Socket { user, session, connection, .. }) = register.sockets.remove(&key) else { return };
+        if let Entry::Occupied(mut count) = register.users.entry(user) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if let Entry::Occupied(mut entry) = register.sessions.entry(session) {
+            entry.get_mut().sockets -= 1;
+            if entry.get().sockets == 0 {
+                entry.remove();
+            }
+        }
+        self.tell(SocketChange { user, connection, is_open: false });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Register> {
+        self.0.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,9 +184,15 @@ pub(crate) struct Registration {
     sessions: Sessions,
     key: u64,
     closer: Closer,
+    end: watch::Receiver<Timestamp>,
 }
 
 impl Registration {
+    /// Until when the session's newest access token is good, as it changes.
+    pub(crate) fn end(&self) -> watch::Receiver<Timestamp> {
+        self.end.clone()
+    }
+
     /// Waits until the socket has to be closed.
     pub(crate) async fn closed(&self) -> Close {
         self.closer.signal.cancelled().await;
@@ -155,9 +202,6 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let removed = self.sessions.lock().remove(&self.key);
-        if let Some(Socket { user, connection, .. }) = removed {
-            self.sessions.tell(SocketChange { user, connection, is_open: false });
-        }
+        self.sessions.remove(self.key);
     }
 }

@@ -131,6 +131,7 @@ impl Chat {
         let now = self.env.now();
         let id = ChannelId(self.env.uuid());
         let channel = Arc::new(new.into_model(id, workspace, creator, now));
+        let is_open = channel.kind != ChannelType::Private;
         let chat = self.clone();
         to_the_end(async move {
             let people = chat
@@ -154,6 +155,10 @@ impl Chat {
                 .map_err(taken)?;
             for (user, _) in people {
                 chat.access_changed(user, workspace, Some(id));
+            }
+            if is_open {
+                let event = SystemEvent::ChannelCreated { channel: id };
+                chat.tell_workspaces(&[workspace], creator, &event, id.0).await;
             }
             Ok(())
         })

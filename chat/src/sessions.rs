@@ -5,7 +5,7 @@ mod cache;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use quikapp_entities::{SessionId, Timestamp, UserId, spent_refresh_tokens, user_sessions, users};
 use sea_orm::{
@@ -84,6 +84,15 @@ impl fmt::Debug for SignedIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignedIn").field("viewer", &self.viewer).finish_non_exhaustive()
     }
+}
+
+/// How sessions stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStates {
+    /// Those that may act, each with the end of its newest access token.
+    pub live: Vec<(SessionId, Timestamp)>,
+    /// Those that may not any more: revoked, expired, gone, or of an account that is not active.
+    pub ended: Vec<SessionId>,
 }
 
 enum Refresh {
@@ -211,24 +220,30 @@ impl Chat {
         Ok(self.db.read(query).await?)
     }
 
-    /// Which of these sessions may not act any more: revoked, expired, gone, or of an account that is not active. For the
-    /// sweep over open connections, which finds what nobody announced.
-    pub async fn disabled_among(&self, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
-        let mut live = HashSet::with_capacity(sessions.len());
+    /// How these sessions stand. For the sweep over open connections, which finds what nobody announced.
+    pub async fn check_sessions(&self, sessions: &[SessionId]) -> Result<SessionStates> {
+        let mut live = HashMap::with_capacity(sessions.len());
         for part in sessions.chunks(IDS_PER_STATEMENT) {
             let query = live_sessions(self.env.now())
                 .filter(user_sessions::Column::Id.is_in(part.iter().copied()))
                 .select_only()
                 .column(user_sessions::Column::Id)
-                .into_tuple::<SessionId>()
+                .column(user_sessions::Column::ExpiresAt)
+                .into_tuple::<(SessionId, Timestamp)>()
                 .all(self.db.pool());
             live.extend(self.db.read(query).await?);
         }
-        let disabled: Vec<_> = sessions.iter().copied().filter(|id| !live.contains(id)).collect();
-        for id in &disabled {
+        let ended: Vec<_> = sessions.iter().copied().filter(|id| !live.contains_key(id)).collect();
+        for id in &ended {
             self.auth.cache.forget(*id).await;
         }
-        Ok(disabled)
+        // A session's row tells when it was begun or refreshed last, and each time gave one access token.
+        let token_end = |end: Timestamp| {
+            let issued = end.0 - Timestamp(0).plus(SESSION_LIFE).0;
+            self.auth.tokens.end(Timestamp(issued))
+        };
+        let live = live.into_iter().map(|(id, end)| (id, token_end(end))).collect();
+        Ok(SessionStates { live, ended })
     }
 
     /// Removes sessions that ended a session's life ago, and spent refresh tokens of that age: at most a thousand of each.

@@ -1,7 +1,7 @@
 //! The two tokens of a session: a signed access token that lives for minutes, and an opaque refresh token of which only a
 //! hash is kept.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, access::Viewer};
 
-/// How long an access token lives.
+/// How long an access token lives unless it is set.
 pub(crate) const ACCESS_TOKEN_LIFE: Duration = Duration::from_mins(15);
 /// How far the clocks of two nodes may differ.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
@@ -37,6 +37,7 @@ pub(crate) struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    life: OnceLock<Duration>,
 }
 
 impl Tokens {
@@ -51,7 +52,21 @@ impl Tokens {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation,
+            life: OnceLock::new(),
         }
+    }
+
+    /// Lets access tokens live so long. Counts once.
+    pub(crate) fn set_life(&self, life: Duration) {
+        if self.life.set(life).is_err() {
+            tracing::error!("the life of access tokens is set already");
+        }
+    }
+
+    /// When a token ends that is issued then. Tokens count in seconds.
+    pub(crate) fn end(&self, issued: Timestamp) -> Timestamp {
+        Timestamp(issued.0.div_euclid(1_000).saturating_mul(1_000))
+            .plus(*self.life.get().unwrap_or(&ACCESS_TOKEN_LIFE))
     }
 
     /// An access token that is good from now on, and when it ends.
@@ -62,14 +77,14 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<(String, Timestamp)> {
         let issued = now.0.div_euclid(1_000);
-        let expires = issued.saturating_add(ACCESS_TOKEN_LIFE.as_secs().try_into().unwrap_or(i64::MAX));
+        let end = self.end(now);
         let claims = Claims {
             sub: user.to_string(),
             sid: session.to_string(),
             iss: ISSUER.to_owned(),
             iat: issued,
             nbf: issued,
-            exp: expires,
+            exp: end.0.div_euclid(1_000),
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(
             |error| {
@@ -77,7 +92,7 @@ impl Tokens {
                 Error::Internal
             },
         )?;
-        Ok((token, Timestamp(expires.saturating_mul(1_000))))
+        Ok((token, end))
     }
 
     /// Who the token was issued to, if it is ours and good now. Says nothing about the session's present state.

@@ -11,6 +11,7 @@ mod blocks;
 mod channel_mutations;
 mod channels;
 mod context;
+mod costs;
 mod cursors;
 mod error;
 mod fanout;
@@ -32,9 +33,10 @@ mod typing;
 mod users;
 mod workspaces;
 
-use async_graphql::{MergedObject, MergedSubscription};
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
 
 pub use context::{Client, prepare};
+pub use costs::{FIELD_COSTS, FieldCost, Reads};
 pub use error::{ErrorCode, expand};
 pub use fanout::{Api, Delivered, Rendered};
 
@@ -81,5 +83,6 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
 /// The schema in its own language: the same bytes in every mode.
 #[must_use]
 pub fn sdl() -> String {
-    builder().finish().sdl()
+    // With it, or tools that read the file would know less of scalars than those that ask the server.
+    builder().finish().sdl_with_options(SDLExportOptions::new().include_specified_by())
 }

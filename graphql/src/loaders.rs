@@ -18,8 +18,8 @@ use quikapp_chat::{
         ChannelId, SessionId, UserId, WorkspaceId, channel_members, ids::MessageKey, user_sessions, users,
         workspace_members,
     },
-    live::presence::Presence,
-    messages::{ChannelKey, Message},
+    messages::Message,
+    presence::Presence,
 };
 
 use crate::{error::Result, identity::Identity};
@@ -137,8 +137,14 @@ source!(Acquaintances, UserId => Arc<users::Model>, |chat, identity, keys| {
 source!(Sessions, SessionId => user_sessions::Model, |chat, identity, _keys| {
     Ok(chat.sessions(&identity.viewer()?).await?.into_iter().map(|session| (session.id, session)).collect())
 });
-source!(Presences, UserId => Presence, |chat, _identity, keys| {
-    Ok(chat.hub().presence().of(keys).await?.into_iter().map(|presence| (presence.user, presence)).collect())
+source!(Presences, UserId => Presence, |chat, identity, keys| chat.presences(&identity.viewer()?, keys).await);
+source!(OnlineMembers, (ChannelId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_channels(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
+});
+source!(OnlinePeople, (WorkspaceId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_workspaces(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
 });
 source!(Workspaces, WorkspaceId => WorkspaceMember, |chat, identity, keys| {
     chat.workspace_members_by_ids(&identity.viewer()?, keys).await
@@ -156,7 +162,6 @@ source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |ch
     }
     Ok(found)
 });
-source!(Positions, ChannelKey => i64, |chat, _identity, keys| chat.positions(keys).await);
 source!(Channels, ChannelId => ChannelReader, |chat, identity, keys| chat.channel_readers(&identity.viewer()?, keys).await);
 source!(Messages, MessageKey => Arc<Message>, |chat, identity, keys| {
     Ok(chat.messages(&identity.viewer()?, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
@@ -177,9 +182,10 @@ pub struct Loaders {
     acquaintances: OneLoader<Acquaintances>,
     sessions: OneLoader<Sessions>,
     presences: OneLoader<Presences>,
+    online_members: OneLoader<OnlineMembers>,
+    online_people: OneLoader<OnlinePeople>,
     workspaces: OneLoader<Workspaces>,
     workspace_members: OneLoader<WorkspaceMembers>,
-    positions: OneLoader<Positions>,
     channels: OneLoader<Channels>,
     messages: OneLoader<Messages>,
     newest: OneLoader<Newest>,
@@ -194,9 +200,10 @@ impl Loaders {
             acquaintances: OneLoader::new(chat, identity),
             sessions: OneLoader::new(chat, identity),
             presences: OneLoader::new(chat, identity),
+            online_members: OneLoader::new(chat, identity),
+            online_people: OneLoader::new(chat, identity),
             workspaces: OneLoader::new(chat, identity),
             workspace_members: OneLoader::new(chat, identity),
-            positions: OneLoader::new(chat, identity),
             channels: OneLoader::new(chat, identity),
             messages: OneLoader::new(chat, identity),
             newest: OneLoader::new(chat, identity),
@@ -220,9 +227,19 @@ impl Loaders {
         self.sessions.get(id).await
     }
 
-    /// Somebody's presence.
-    pub(crate) async fn presence(&self, id: UserId) -> Result<Presence> {
-        Ok(self.presences.get(id).await?.ok_or(Error::Internal)?)
+    /// Somebody's presence, if the viewer may see it.
+    pub(crate) async fn presence(&self, id: UserId) -> Result<Option<Presence>> {
+        self.presences.get(id).await
+    }
+
+    /// How many members of a channel that the viewer may read are online, given how many there are.
+    pub(crate) async fn online_members(&self, channel: ChannelId, members: i32) -> Result<i32> {
+        Ok(self.online_members.get((channel, members)).await?.unwrap_or_default())
+    }
+
+    /// How many people of one of the viewer's workspaces are online, given how many there are.
+    pub(crate) async fn online_people(&self, workspace: WorkspaceId, people: i32) -> Result<i32> {
+        Ok(self.online_people.get((workspace, people)).await?.unwrap_or_default())
     }
 
     /// The viewer's membership in a workspace.
@@ -237,11 +254,6 @@ impl Loaders {
         user: UserId,
     ) -> Result<Option<workspace_members::Model>> {
         self.workspace_members.get((workspace, user)).await
-    }
-
-    /// The last tick of a channel that the viewer may read.
-    pub(crate) async fn position(&self, channel: ChannelKey) -> Result<i64> {
-        Ok(self.positions.get(channel).await?.unwrap_or_default())
     }
 
     /// The viewer's right to read a channel.

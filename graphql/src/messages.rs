@@ -57,6 +57,8 @@ pub struct Message {
     /// The channel's tick of its latest change. It grows with every change in the channel; the greater one is the newer
     /// state of a message.
     pub seq: BigInt,
+    /// Where it was written.
+    pub channel_id: ID,
     /// The channel's tick of its creation: messages of a channel stand in this order, for everyone and for ever.
     pub ts: BigInt,
     /// What it mainly is.
@@ -88,6 +90,7 @@ impl From<Arc<messages::Message>> for Message {
         Self {
             id: ids::id(inner.api_id()),
             seq: BigInt(inner.seq),
+            channel_id: ids::id(inner.key.channel),
             ts: BigInt(inner.ts),
             kind: inner.kind.into(),
             text: inner.text.clone(),
@@ -135,7 +138,7 @@ impl Message {
 
     /// What happened to the channel; only on messages of kind SYSTEM.
     async fn system_event(&self) -> Option<SystemEvent> {
-        self.inner.system.as_ref().map(SystemEvent::of)
+        self.inner.system.as_ref().and_then(SystemEvent::of)
     }
 
     /// The sender's own id for it; null for everyone but the author.
@@ -219,19 +222,23 @@ pub struct SystemEvent {
 }
 
 impl SystemEvent {
-    fn of(event: &messages::SystemEvent) -> Self {
+    fn of(event: &messages::SystemEvent) -> Option<Self> {
         use messages::SystemEvent as Domain;
         let (kind, member) = match event {
             Domain::MemberJoined { user } => (SystemEventType::MemberJoined, Some(*user)),
             Domain::MemberLeft { user, .. } => (SystemEventType::MemberLeft, Some(*user)),
             Domain::MemberChanged { user, .. } => (SystemEventType::MemberUpdated, Some(*user)),
             Domain::ChannelUpdated { .. } => (SystemEventType::ChannelUpdated, None),
+            // These stand in no channel.
+            Domain::ChannelCreated { .. } | Domain::WorkspaceUpdated | Domain::UserUpdated { .. } => {
+                return None;
+            }
         };
         let changed = match event {
             Domain::ChannelUpdated { changed } => changed.clone(),
             _ => Vec::new(),
         };
-        Self { kind, changed, member }
+        Some(Self { kind, changed, member })
     }
 }
 
@@ -422,5 +429,5 @@ pub(crate) async fn of_channel(
     reader: &quikapp_chat::access::ChannelReader,
     arguments: HistoryArguments,
 ) -> Result<MessageConnection> {
-    MessageConnection::read(ctx, reader, Scope::Timeline, arguments).await
+    MessageConnection::read(ctx, reader, Scope::Timeline, None, arguments).await
 }

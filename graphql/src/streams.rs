@@ -9,11 +9,12 @@ use futures_util::{
 };
 use quikapp_chat::{
     Error,
-    access::ChannelReader,
-    entities::{ChannelId, MessageId, Timestamp, UserId, ids::MessageKey},
+    access::{ChannelReader, Viewer},
+    entities::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId, ids::MessageKey},
     live::{
+        event::{self as domain, Event, Item},
         notes::Notes,
-        stream::{self as domain, Event, Item},
+        viewer::ViewerItem,
     },
     log::Aspect,
 };
@@ -21,11 +22,13 @@ use quikapp_chat::{
 use crate::{
     channels::{Channel, ChannelMembership},
     context::ContextExt,
-    cursors::{self, Position},
+    cursors::{self, Position, ViewerPosition},
     error::Result,
     fanout, ids,
     messages::Message,
     scalars::{BigInt, DateTime, EventCursor},
+    users::User,
+    workspaces::Workspace,
 };
 
 /// An event with its place in the stream.
@@ -60,6 +63,12 @@ pub enum StreamEvent {
     MemberUpdated(MemberUpdated),
     /// The channel's own fields changed.
     ChannelUpdated(ChannelUpdated),
+    /// A channel was made; only on `viewerEvents`.
+    ChannelCreated(ChannelCreated),
+    /// A workspace's own fields changed; only on `viewerEvents`.
+    WorkspaceUpdated(WorkspaceUpdated),
+    /// Somebody's profile changed; only on `viewerEvents`.
+    UserUpdated(UserUpdated),
     /// Everything that was missed has been told.
     StreamCaughtUp(StreamCaughtUp),
     /// The stream ends here.
@@ -104,6 +113,8 @@ pub struct MessageDeleted {
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct MemberJoined {
+    /// Where.
+    channel_id: ID,
     /// Who.
     user_id: ID,
     #[graphql(skip)]
@@ -112,9 +123,9 @@ pub struct MemberJoined {
 
 #[ComplexObject]
 impl MemberJoined {
-    /// The membership as it is now.
-    async fn membership(&self, ctx: &Context<'_>) -> Result<ChannelMembership> {
-        ChannelMembership::load(ctx, self.of.0, self.of.1).await
+    /// The membership as it is now; null if the viewer cannot see it any more.
+    async fn membership(&self, ctx: &Context<'_>) -> Result<Option<ChannelMembership>> {
+        Ok(ctx.loaders()?.membership(self.of.0, self.of.1).await?.map(Into::into))
     }
 }
 
@@ -122,6 +133,8 @@ impl MemberJoined {
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct MemberUpdated {
+    /// Where.
+    channel_id: ID,
     /// Who.
     user_id: ID,
     #[graphql(skip)]
@@ -130,9 +143,9 @@ pub struct MemberUpdated {
 
 #[ComplexObject]
 impl MemberUpdated {
-    /// The membership as it is now.
-    async fn membership(&self, ctx: &Context<'_>) -> Result<ChannelMembership> {
-        ChannelMembership::load(ctx, self.of.0, self.of.1).await
+    /// The membership as it is now; null if the viewer cannot see it any more.
+    async fn membership(&self, ctx: &Context<'_>) -> Result<Option<ChannelMembership>> {
+        Ok(ctx.loaders()?.membership(self.of.0, self.of.1).await?.map(Into::into))
     }
 }
 
@@ -151,6 +164,8 @@ pub struct MemberLeft {
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct ChannelUpdated {
+    /// Which one.
+    channel_id: ID,
     /// The names of the fields that changed, such as `topic`.
     changed: Vec<String>,
     #[graphql(skip)]
@@ -159,9 +174,63 @@ pub struct ChannelUpdated {
 
 #[ComplexObject]
 impl ChannelUpdated {
-    /// The channel as it is now.
-    async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        Ok(ctx.loaders()?.channel(self.of).await?.into())
+    /// The channel as it is now; null if the viewer cannot see it any more.
+    async fn channel(&self, ctx: &Context<'_>) -> Result<Option<Channel>> {
+        Ok(seen(ctx.loaders()?.channel(self.of).await)?.map(Into::into))
+    }
+}
+
+/// A channel was made: one that is open to the viewer, or one that the viewer was put into from the start.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct ChannelCreated {
+    /// Which one.
+    channel_id: ID,
+    #[graphql(skip)]
+    of: ChannelId,
+}
+
+#[ComplexObject]
+impl ChannelCreated {
+    /// The channel as it is now; null if the viewer cannot see it any more.
+    async fn channel(&self, ctx: &Context<'_>) -> Result<Option<Channel>> {
+        Ok(seen(ctx.loaders()?.channel(self.of).await)?.map(Into::into))
+    }
+}
+
+/// A workspace's own fields changed.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct WorkspaceUpdated {
+    /// Which one.
+    workspace_id: ID,
+    #[graphql(skip)]
+    of: WorkspaceId,
+}
+
+#[ComplexObject]
+impl WorkspaceUpdated {
+    /// The workspace as it is now; null if the viewer does not belong to it any more.
+    async fn workspace(&self, ctx: &Context<'_>) -> Result<Option<Workspace>> {
+        Ok(seen(ctx.loaders()?.workspace(self.of).await)?.map(Into::into))
+    }
+}
+
+/// Somebody's profile changed.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct UserUpdated {
+    /// Whose.
+    user_id: ID,
+    #[graphql(skip)]
+    of: UserId,
+}
+
+#[ComplexObject]
+impl UserUpdated {
+    /// The profile as it is now.
+    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
+        Ok(ctx.loaders()?.user(self.of).await?.into())
     }
 }
 
@@ -182,6 +251,9 @@ pub enum ResetReason {
     EpochChanged,
     /// The viewer may not see this any more.
     AccessChanged,
+    /// You read too slowly, more than 10,000 changes behind, or 1,000 and leaving an item untaken: go on after your last
+    /// cursor.
+    SlowConsumer,
 }
 
 /// The stream ends here; the reason tells how to go on.
@@ -208,6 +280,19 @@ impl Happening {
         Self { channel, item, cursor }
     }
 
+    /// An event of a viewer's stream that goes on after a cursor given out at `since`.
+    fn of_viewer(
+        viewer: &Viewer,
+        workspace: Option<WorkspaceId>,
+        since: Option<Timestamp>,
+        now: Timestamp,
+        told: ViewerItem,
+    ) -> Self {
+        let at = since.unwrap_or(now);
+        let cursor = told.positions.map(|positions| cursors::viewer_at(viewer, workspace, &positions, at));
+        Self { channel: told.channel, item: told.item, cursor }
+    }
+
     /// The subscriber's own cursor.
     pub(crate) fn cursor(&self) -> Option<EventCursor> {
         self.cursor.clone()
@@ -231,6 +316,9 @@ impl Happening {
             Event::MemberLeft(..) => 4,
             Event::MemberChanged(_) => 5,
             Event::ChannelUpdated(_) => 6,
+            Event::ChannelCreated(_) => 7,
+            Event::WorkspaceUpdated(_) => 8,
+            Event::UserUpdated(_) => 9,
             Event::CaughtUp(_) | Event::Reset(_) => return None,
         };
         let replayed = if self.item.replayed { 0x1000 } else { 0 };
@@ -249,7 +337,7 @@ impl Happening {
 
 impl From<Happening> for StreamItem {
     fn from(Happening { channel, item, cursor }: Happening) -> Self {
-        let membership = |user: UserId| (ids::id(user), (channel, user));
+        let channel_id = ids::id(channel);
         let event = match item.event {
             Event::Created(message) => {
                 StreamEvent::MessageCreated(MessageCreated { message: message.into() })
@@ -270,21 +358,28 @@ impl From<Happening> for StreamItem {
                 StreamEvent::MessageDeleted(MessageDeleted { message: message.into() })
             }
             Event::MemberJoined(user) => {
-                let (user_id, of) = membership(user);
-                StreamEvent::MemberJoined(MemberJoined { user_id, of })
+                let (user_id, of) = (ids::id(user), (channel, user));
+                StreamEvent::MemberJoined(MemberJoined { channel_id, user_id, of })
             }
             Event::MemberChanged(user) => {
-                let (user_id, of) = membership(user);
-                StreamEvent::MemberUpdated(MemberUpdated { user_id, of })
+                let (user_id, of) = (ids::id(user), (channel, user));
+                StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
             }
             Event::MemberLeft(user, removed_by) => StreamEvent::MemberLeft(MemberLeft {
-                channel_id: ids::id(channel),
+                channel_id,
                 user_id: ids::id(user),
                 removed_by: removed_by.map(ids::id),
             }),
             Event::ChannelUpdated(changed) => {
-                StreamEvent::ChannelUpdated(ChannelUpdated { changed, of: channel })
+                StreamEvent::ChannelUpdated(ChannelUpdated { channel_id, changed, of: channel })
             }
+            Event::ChannelCreated(of) => {
+                StreamEvent::ChannelCreated(ChannelCreated { channel_id: ids::id(of), of })
+            }
+            Event::WorkspaceUpdated(of) => {
+                StreamEvent::WorkspaceUpdated(WorkspaceUpdated { workspace_id: ids::id(of), of })
+            }
+            Event::UserUpdated(of) => StreamEvent::UserUpdated(UserUpdated { user_id: ids::id(of), of }),
             Event::CaughtUp(count) => StreamEvent::StreamCaughtUp(StreamCaughtUp { replayed_count: count }),
             Event::Reset(reason) => StreamEvent::StreamReset(StreamReset { reason: reason.into() }),
         };
@@ -346,6 +441,45 @@ impl StreamSubscription {
         items(ctx, follow(ctx, &reader, None, after).await?)
     }
 
+    /// Everything that happens where the viewer is a member, in one stream: in their channels, in order for each channel,
+    /// and to their workspaces: new open channels, changed profiles. It follows the viewer into channels that they join,
+    /// whatever happened there since they did included, and out of those that they leave, which it tells as `MemberLeft`.
+    /// Resumable as `channelEvents` is, with its own cursors: `viewer.syncCursor` and those of its items.
+    async fn viewer_events<'ctx>(
+        &self,
+        ctx: &Context<'ctx>,
+        #[graphql(desc = "Only what happens in this workspace.")] workspace_id: Option<ID>,
+        #[graphql(desc = "The last cursor that you got from this stream, or a `viewer.syncCursor`.")]
+        after: Option<EventCursor>,
+    ) -> Result<Items<'ctx>> {
+        if let Some(subject) = fanout::subject(ctx) {
+            return Ok(one(subject));
+        }
+        let viewer = ctx.viewer()?;
+        let chat = ctx.chat()?.clone();
+        let workspace: Option<WorkspaceId> = ids::parse_option(workspace_id.as_ref(), "workspaceId")?;
+        let after =
+            after.map(|after| cursors::read_viewer(&viewer, workspace, &after, chat.now())).transpose()?;
+        let (after, mut since) = match after {
+            Some(ViewerPosition::Expired) => {
+                let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);
+                let nowhere = ChannelId(viewer.user().0);
+                return items(ctx, stream::once(ready(Happening::new(nowhere, None, chat.now(), reset))));
+            }
+            Some(ViewerPosition::After(positions, at)) => (Some(positions), Some(at)),
+            None => (None, None),
+        };
+        let events = chat.viewer_events(&viewer, workspace, after).await?;
+        let happenings = events.map(move |told| {
+            if matches!(told.item.event, Event::CaughtUp(_)) {
+                // Tombstones that the replay had not come to are kept from their deletion on, not from now on.
+                since = None;
+            }
+            Happening::of_viewer(&viewer, workspace, since, chat.now(), told)
+        });
+        items(ctx, happenings)
+    }
+
     /// Everything that happens in a thread: to its root, among them what its replies change of it, and to its replies. In the
     /// order of the channel's log, and resumable as `channelEvents` is, with the same cursors.
     async fn thread_events<'ctx>(
@@ -404,4 +538,9 @@ async fn follow(
         None => chat.channel_events(reader, after).await?.boxed(),
     };
     Ok(events.map(move |item| Happening::new(channel, since, chat.now(), item)).boxed())
+}
+
+/// What the viewer may see; none of what they may not, or not any more.
+fn seen<T>(found: Result<T>) -> Result<Option<T>> {
+    found.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
 }

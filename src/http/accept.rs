@@ -32,6 +32,11 @@ impl Accepted {
         }
     }
 
+    /// Whether the client wants a stream of events and nothing else.
+    pub(crate) fn is_for_events(self) -> bool {
+        self.single() == Form::Stream(Format::Events)
+    }
+
     /// For a subscription; None when the client reads no streams.
     pub(crate) fn stream(self) -> Option<Format> {
         self.stream.map(|(format, _)| format)
@@ -121,6 +126,22 @@ pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Accepted, Failure> {
         ));
     }
     Ok(accepted)
+}
+
+/// For an answer in plain text.
+///
+/// # Errors
+/// 406 when the client does not read that.
+pub(crate) fn check_plain_text(headers: &HeaderMap) -> Result<(), Failure> {
+    let reads = |range: &Range<'_>| {
+        range.quality > 0
+            && ["text/plain", "text/*", "*/*"].iter().any(|name| range.name.eq_ignore_ascii_case(name))
+    };
+    if !headers.contains_key(header::ACCEPT) || ranges(headers, header::ACCEPT).iter().any(reads) {
+        return Ok(());
+    }
+    let message = "the token of a stream comes as text/plain";
+    Err(Failure::new(StatusCode::NOT_ACCEPTABLE, ErrorCode::BadRequest, message))
 }
 
 fn answer(ranges: &[Range<'_>]) -> Option<(Media, u16)> {

@@ -1,12 +1,15 @@
 //! GraphQL over HTTP: `POST /graphql` with a JSON body, `GET /graphql` for queries and for the upgrade to a WebSocket.
-//! Subscriptions run over either when the client reads streams of events or of parts.
+//! Subscriptions run over either when the client reads streams of events or of parts. With a stream of events for several
+//! operations, which begins with `PUT`, see [`single`].
 //!
 //! Only JSON bodies are read, so a page of another origin cannot send anything without asking first, and a `GET` changes nothing.
 
 pub mod accept;
 pub(crate) mod answer;
+mod batch;
 mod body;
 pub(crate) mod credentials;
+pub(crate) mod single;
 mod stream;
 mod wire;
 
@@ -25,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     accept::{Accepted, Form},
     answer::Media,
+    body::Asked,
 };
 use crate::{
     app::{App, LAST_EVENT_ID, RequestId},
@@ -68,10 +72,17 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         let caller = caller(&app, &parts).await?;
         let limits = &app.settings.limits;
         let bytes = body::read(&parts.headers, body, limits.body_bytes, limits.body_timeout).await?;
-        Ok((caller, body::params(&bytes)?))
+        Ok((caller, body::params(&bytes, limits.batch_operations > 0)?))
     };
     match params.await {
-        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Ok((caller, Asked::Many(operations))) => {
+            let answer = batch::run(&app, operations, &caller, accepted).await;
+            answer.unwrap_or_else(|failure| refuse(&failure, accepted, &id))
+        }
+        Ok((caller, Asked::One(params))) => match single::token(&parts) {
+            Some(token) => single::operate(&app, &parts, params, caller, accepted, &token).await,
+            None => run(&app, &parts, params, caller, accepted).await,
+        },
         Err(failure) => refuse(&failure, accepted, &id),
     }
 }
@@ -87,9 +98,18 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(accepted) => accepted,
         Err(failure) => return answer::refusal(&failure, Media::Json, &id),
     };
+    let token = single::token(&parts);
+    if let Some(token) = &token
+        && accepted.is_for_events()
+    {
+        return single::connect(&app, &parts, token).await;
+    }
     let params = async { Ok((caller(&app, &parts).await?, params_of(&parts)?)) };
     match params.await {
-        Ok((caller, params)) => run(&app, &parts, params, caller, accepted).await,
+        Ok((caller, params)) => match &token {
+            Some(token) => single::operate(&app, &parts, params, caller, accepted, token).await,
+            None => run(&app, &parts, params, caller, accepted).await,
+        },
         Err(failure) => refuse(&failure, accepted, &id),
     }
 }
@@ -102,7 +122,7 @@ pub async fn other_method(request: Request) -> Response {
         "GraphQL requests are sent with POST, queries also with GET",
     );
     let response = answer::refusal(&failure, Media::Json, &request_id(request.extensions()));
-    ([(header::ALLOW, "GET, POST")], response).into_response()
+    ([(header::ALLOW, "GET, POST, PUT, DELETE")], response).into_response()
 }
 
 async fn run(
@@ -123,12 +143,7 @@ async fn run(
     };
     match prepared.kind {
         OperationType::Mutation if parts.method != Method::POST => {
-            let failure = Failure::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                ErrorCode::BadRequest,
-                "mutations are sent with POST",
-            );
-            return ([(header::ALLOW, "POST")], refuse(&failure, accepted, id)).into_response();
+            return ([(header::ALLOW, "POST")], refuse(&only_by_post(), accepted, id)).into_response();
         }
         OperationType::Subscription => {
             let Some(format) = accepted.stream() else {
@@ -153,6 +168,10 @@ async fn run(
         },
         Err(failure) => refuse(&failure, accepted, id),
     }
+}
+
+fn only_by_post() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, "mutations are sent with POST")
 }
 
 /// A refused document is told on the stream to those who read nothing else, as an `EventSource` cannot see the body of an
@@ -198,7 +217,13 @@ async fn upgrade(app: &Arc<App>, parts: &mut Parts, id: &str) -> Response {
         Err(failure) => return answer::refusal(&failure, Media::Json, id),
     };
     match WebSocketUpgrade::from_request_parts(parts, app).await {
-        Ok(upgrade) => ws::accept(Arc::clone(app), upgrade, caller),
+        Ok(upgrade) => {
+            let mut response = ws::accept(Arc::clone(app), upgrade, caller);
+            // Among them is how the client writes the names of headers. Some, such as Python's gql, find the subprotocol only
+            // under the name as they wrote it, and take it for another one otherwise.
+            response.extensions_mut().extend(parts.extensions.clone());
+            response
+        }
         Err(rejection) => {
             let failure = Failure::new(rejection.status(), ErrorCode::BadRequest, rejection.body_text());
             answer::refusal(&failure, Media::Json, id)
@@ -241,7 +266,7 @@ pub(crate) fn request_id(extensions: &Extensions) -> String {
 
 async fn caller(app: &App, parts: &Parts) -> Result<Caller, Failure> {
     let identity = match credentials::bearer(&parts.headers)? {
-        Some(token) => Some(app.authenticator.authenticate(token).await?),
+        Some(token) => Some(app.authenticate(token).await?),
         None => None,
     };
     let agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Cut, wire::Format};
 use crate::{
     app::App,
+    expiry::{Announcement, Expiry, Turn},
     failure::{ErrorCode, Failure},
     identity::{Caller, Identity},
     operation::{self, Outcome, Prepared},
@@ -28,8 +29,6 @@ use crate::{
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// For the last words of a stream that the server ends.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
-/// A day; timers cannot reach as far as a token may live.
-const FAR: Duration = Duration::from_hours(24);
 
 /// A stream of one result.
 pub(super) fn single(outcome: &Outcome, format: Format) -> Response {
@@ -40,7 +39,7 @@ pub(super) fn single(outcome: &Outcome, format: Format) -> Response {
 /// Runs a subscription in a task of its own, so that it ends on time whether or not its client reads.
 ///
 /// # Errors
-/// When the caller's session has too many of them.
+/// When the caller has too many connections.
 pub(super) fn start(
     app: &Arc<App>,
     prepared: Prepared,
@@ -48,31 +47,47 @@ pub(super) fn start(
     format: Format,
     cut: Cut,
 ) -> Result<Response, Failure> {
-    let limit = app.settings.limits.streams_per_session;
-    let register = |identity| {
-        app.sessions.register_stream(identity, limit).ok_or_else(|| {
-            let message = format!("at most {limit} subscriptions of one session may run over HTTP");
-            Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::QuotaExceeded, message)
-        })
-    };
-    let registration = caller.identity.as_ref().map(register).transpose()?;
-    let outcomes = operation::stream(app, prepared, caller.request_id.clone());
-    // One item waits for the connection; the next one is asked for when that has been taken.
-    let (sender, items) = mpsc::channel(1);
-    let subscription = Subscription {
-        app: Arc::clone(app),
-        identity: caller.identity.clone(),
-        request_id: caller.request_id.clone(),
-        registration,
-        format,
-        sender,
-        cut,
-    };
-    tokio::spawn(app.tasks.track_future(subscription.run(outcomes)));
-    Ok(respond(format, Body::from_stream(ReceiverStream::new(items).map(Ok::<_, Infallible>))))
+    let registration = caller.identity.as_ref().map(|identity| register(app, identity)).transpose()?;
+    let id = caller.request_id.clone();
+    let outcomes = operation::stream(app, prepared, id.clone());
+    let items = outcomes.scan(false, move |is_over, outcome| {
+        let item = (!*is_over).then(|| format.item(&outcome));
+        *is_over |= outcome.is_request_error || outcome.is_lost();
+        std::future::ready(item)
+    });
+    let (sender, body) = body();
+    let carrier = Carrier { app: Arc::clone(app), registration, format, sender, cut };
+    tokio::spawn(app.tasks.track_future(async move {
+        let mut last = match carrier.carry(items).await {
+            End::Complete => Vec::new(),
+            End::Interrupted(failure) => format.failure(&failure, &id).into(),
+            End::Lost => return,
+        };
+        last.extend_from_slice(&format.end());
+        carrier.close(last.into()).await;
+    }));
+    Ok(respond(format, body))
 }
 
-fn respond(format: Format, body: Body) -> Response {
+/// Counts a stream in.
+///
+/// # Errors
+/// When its user has too many connections.
+pub(super) fn register(app: &App, identity: &Identity) -> Result<Registration, Failure> {
+    let limit = app.settings.limits.connections_per_user;
+    app.sessions.register(identity, limit).ok_or_else(|| {
+        let message = format!("at most {limit} WebSockets and streams of one user may be open");
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::QuotaExceeded, message)
+    })
+}
+
+/// A body for one chunk at a time: the next is asked for when the connection has taken it.
+pub(super) fn body() -> (mpsc::Sender<Bytes>, Body) {
+    let (sender, chunks) = mpsc::channel(1);
+    (sender, Body::from_stream(ReceiverStream::new(chunks).map(Ok::<_, Infallible>)))
+}
+
+pub(super) fn respond(format: Format, body: Body) -> Response {
     let head = [
         (header::CONTENT_TYPE, format.content_type()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -80,6 +95,16 @@ fn respond(format: Format, body: Body) -> Response {
         (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
     (head, body).into_response()
+}
+
+/// How a stream came to its end.
+pub(super) enum End {
+    /// There is nothing more to tell.
+    Complete,
+    /// The server ends it.
+    Interrupted(Failure),
+    /// Nothing more can be said to the client.
+    Lost,
 }
 
 /// Why nothing more can be said to a client.
@@ -90,99 +115,96 @@ enum Lost {
     Stalled,
 }
 
-struct Subscription {
-    app: Arc<App>,
-    identity: Option<Identity>,
-    request_id: String,
-    registration: Option<Registration>,
-    format: Format,
-    sender: mpsc::Sender<Bytes>,
-    cut: Cut,
+/// An open answer.
+pub(super) struct Carrier {
+    pub(super) app: Arc<App>,
+    pub(super) registration: Option<Registration>,
+    pub(super) format: Format,
+    pub(super) sender: mpsc::Sender<Bytes>,
+    pub(super) cut: Cut,
 }
 
-impl Subscription {
-    async fn run(self, outcomes: impl Stream<Item = Outcome> + Send) {
+impl Carrier {
+    /// Writes `items` as they come, with signs of life between them. They are dropped at the end, whichever it is, before this
+    /// returns.
+    pub(super) async fn carry(&self, items: impl Stream<Item = Bytes> + Send) -> End {
         let _gauge = self.app.counters.stream();
-        // Ends the operation in either case, before anything is written.
-        let failure = tokio::select! {
+        tokio::select! {
             biased;
-            failure = self.interruption() => Some(failure),
-            delivered = self.deliver(outcomes) => match delivered {
-                Ok(()) => None,
-                Err(Lost::Gone) => return,
-                Err(Lost::Stalled) => return self.cut.make(),
+            failure = interruption(&self.app, self.registration.as_ref()) => End::Interrupted(failure),
+            delivered = self.deliver(items) => match delivered {
+                Ok(()) => End::Complete,
+                Err(Lost::Gone) => End::Lost,
+                Err(Lost::Stalled) => {
+                    self.cut.make();
+                    End::Lost
+                }
             },
-        };
-        let mut last =
-            failure.map_or_else(Vec::new, |failure| self.format.failure(&failure, &self.request_id).into());
-        last.extend_from_slice(&self.format.end());
-        if timeout(CLOSE_TIME_LIMIT, self.sender.send(last.into())).await.is_err() {
+        }
+    }
+
+    /// Writes the last words.
+    pub(super) async fn close(self, last: Bytes) {
+        if timeout(CLOSE_TIME_LIMIT, self.sender.send(last)).await.is_err() {
             self.cut.make();
         }
     }
 
-    /// Waits for what ends the stream from outside.
-    async fn interruption(&self) -> Failure {
-        let ended = async {
-            match &self.registration {
-                Some(registration) => registration.closed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let expired = async {
-            let Some(identity) = &self.identity else { return std::future::pending().await };
-            loop {
-                let remaining = identity.remaining();
-                if remaining.is_zero() {
-                    return;
-                }
-                sleep(remaining.min(FAR)).await;
-            }
-        };
-        let unauthenticated = |message: &'static str| {
-            Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message)
-        };
-        tokio::select! {
-            biased;
-            () = self.app.shutdown.cancelled() => Failure {
-                retry_after: Some(Duration::from_secs(1)),
-                ..Failure::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    ErrorCode::Unavailable,
-                    "the server is shutting down",
-                )
-            },
-            _ = ended => unauthenticated("the session has ended"),
-            () = expired => unauthenticated("the access token has expired"),
-        }
-    }
-
-    async fn deliver(&self, outcomes: impl Stream<Item = Outcome> + Send) -> Result<(), Lost> {
+    async fn deliver(&self, items: impl Stream<Item = Bytes> + Send) -> Result<(), Lost> {
         let limits = &self.app.settings.limits;
         let period = match self.format {
             Format::Events => limits.event_heartbeat,
             Format::Parts => limits.part_heartbeat,
         };
+        let mut expiry = Expiry::new(self.registration.as_ref(), limits.token_notice);
         let mut heartbeats = interval_at(Instant::now() + period, period);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.sender.send(self.format.start()).await.map_err(|_| Lost::Gone)?;
-        futures_util::pin_mut!(outcomes);
+        futures_util::pin_mut!(items);
         loop {
             let room = timeout(limits.write_timeout, self.sender.reserve()).await;
             let room = room.map_err(|_| Lost::Stalled)?.map_err(|_| Lost::Gone)?;
             tokio::select! {
                 biased;
-                outcome = outcomes.next() => {
-                    let Some(outcome) = outcome else { return Ok(()) };
-                    room.send(self.format.item(&outcome));
+                // Its end is an interruption.
+                Turn::Announce(end) = expiry.turn() => {
+                    room.send(self.format.announcement(&Announcement::new(end)));
+                }
+                item = items.next() => {
+                    let Some(item) = item else { return Ok(()) };
+                    room.send(item);
                     heartbeats.reset();
-                    if outcome.is_request_error || outcome.is_lost() {
-                        return Ok(());
-                    }
                 }
                 _ = heartbeats.tick() => room.send(self.format.heartbeat()),
                 () = self.sender.closed() => return Err(Lost::Gone),
             }
         }
+    }
+}
+
+/// Waits for what ends a stream from outside.
+pub(super) async fn interruption(app: &App, registration: Option<&Registration>) -> Failure {
+    let ended = async {
+        match registration {
+            Some(registration) => registration.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut expiry = Expiry::new(registration, Duration::ZERO);
+    let unauthenticated =
+        |message: &'static str| Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message);
+    tokio::select! {
+        biased;
+        () = app.shutdown.cancelled() => Failure {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "the server is shutting down",
+            )
+        },
+        _ = ended => unauthenticated("the session has ended"),
+        // Without notice there is nothing to announce.
+        _ = expiry.turn() => unauthenticated("the access token has expired"),
     }
 }

@@ -4,8 +4,9 @@ use async_graphql::ServerError;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{failure::Failure, operation::Outcome};
+use crate::{expiry::Announcement, failure::Failure, operation::Outcome};
 
 /// The two kinds of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,28 @@ pub(crate) enum Format {
 struct FailedPart<'e> {
     payload: Option<()>,
     errors: &'e [ServerError],
+}
+
+#[derive(Serialize)]
+struct Extensions<'a> {
+    extensions: &'a Announcement,
+}
+
+/// An item of the operation `id` on a stream of several. It has no event id: a client that comes back with the last one would
+/// say nothing about the other operations.
+pub(super) fn named_item(id: &str, outcome: &Outcome) -> Bytes {
+    let mut event = String::from("event: next\ndata: {\"id\":");
+    event.push_str(&Value::from(id).to_string());
+    event.push_str(",\"payload\":");
+    // JSON has its line ends escaped.
+    outcome.write(&mut event);
+    event.push_str("}\n\n");
+    event.into()
+}
+
+/// The end of the operation `id`.
+pub(super) fn named_end(id: &str) -> Bytes {
+    format!("event: complete\ndata: {}\n\n", serde_json::json!({ "id": id })).into()
 }
 
 impl Format {
@@ -42,6 +65,14 @@ impl Format {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
             Self::Parts => part("{}"),
+        }
+    }
+
+    /// That the token ends. Clients of either form read over it: to them it is one more sign of life.
+    pub(super) fn announcement(self, announcement: &Announcement) -> Bytes {
+        match self {
+            Self::Events => format!(": {}\n\n", json(announcement)).into(),
+            Self::Parts => part(&json(&Extensions { extensions: announcement })),
         }
     }
 

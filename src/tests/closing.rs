@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{Error, Message, http::StatusCode};
+use tokio_tungstenite::tungstenite::{Error, Message, http::StatusCode, protocol::CloseFrame};
 
 use super::{
     client::{OURS, Socket},
+    connections::raw,
     toy::{SESSION, Server, USER, eventually},
 };
 
@@ -104,6 +105,32 @@ async fn a_socket_ends_with_its_token_and_its_session() {
     server.app.sessions().close_user(USER);
     assert_eq!(socket.closed().await, 4403);
     eventually(|| server.app.sessions().sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_told_under_the_name_that_the_client_wrote() {
+    let server = Server::with_limits(|limits| limits.init_timeout = Duration::from_millis(50)).await;
+    for name in ["Sec-WebSocket-Protocol", "sec-websocket-protocol"] {
+        let request = format!(
+            "GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{name}: graphql-ws, graphql-transport-ws\r\n\r\n"
+        );
+        let answer = raw(server.address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+        assert!(answer.contains(&format!("\r\n{name}: graphql-transport-ws\r\n")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_frame_of_the_client_is_answered() {
+    let server = Server::start().await;
+    for (code, answer) in [(None, 1005), (Some(1000), 1000), (Some(4499), 4499)] {
+        let mut socket = Socket::open(&server, "ada").await;
+        socket.subscribe("t", "subscription { ticks }").await;
+        let frame = code.map(|code: u16| CloseFrame { code: code.into(), reason: "bye".into() });
+        socket.0.send(Message::Close(frame)).await.unwrap();
+        assert_eq!(socket.closed().await, answer);
+    }
 }
 
 #[tokio::test]

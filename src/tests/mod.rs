@@ -8,6 +8,8 @@ mod closing;
 mod connections;
 mod http;
 mod pages;
+mod single;
 mod socket;
 mod streams;
+mod tokens;
 mod toy;

@@ -11,13 +11,14 @@ use tokio::{
 };
 
 use super::{
+    client::Socket,
     http::{JSON, code, query, read},
     toy::{SESSION, Server, USER, eventually},
 };
 
-const EVENTS: &str = "text/event-stream";
-const PARTS: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
-const TICKS: &str = "subscription { ticks }";
+pub(super) const EVENTS: &str = "text/event-stream";
+pub(super) const PARTS: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
+pub(super) const TICKS: &str = "subscription { ticks }";
 
 fn request(server: &Server, accept: &str, document: &str) -> RequestBuilder {
     let request = Client::new().post(server.url("/graphql")).header("content-type", JSON);
@@ -29,15 +30,19 @@ async fn text(request: RequestBuilder) -> String {
 }
 
 /// An open stream that is cut into its items.
-struct Items {
+pub(super) struct Items {
     response: Response,
     rest: String,
     delimiter: &'static str,
 }
 
 impl Items {
-    async fn open(server: &Server, accept: &str, token: &str, document: &str) -> Self {
+    pub(super) async fn open(server: &Server, accept: &str, token: &str, document: &str) -> Self {
         let response = request(server, accept, document).bearer_auth(token).send().await.unwrap();
+        Self::of(response, accept).await
+    }
+
+    pub(super) async fn of(response: Response, accept: &str) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         let delimiter = if accept == EVENTS { "\n\n" } else { "\r\n--graphql" };
         let mut items = Self { response, rest: String::new(), delimiter };
@@ -45,7 +50,7 @@ impl Items {
         items
     }
 
-    async fn next(&mut self) -> Option<String> {
+    pub(super) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((item, rest)) = self.rest.split_once(self.delimiter) {
                 let (item, rest) = (item.to_owned(), rest.to_owned());
@@ -58,7 +63,7 @@ impl Items {
     }
 
     /// Skips what is before the server's last word; gives its errors, and how the stream ended.
-    async fn last_word(&mut self) -> (Value, String) {
+    pub(super) async fn last_word(&mut self) -> (Value, String) {
         loop {
             let item = self.next().await.expect("the end came without a word");
             let body: Value = match item.split_once(['{']) {
@@ -327,15 +332,23 @@ async fn a_client_that_does_not_read_holds_its_stream_up_and_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_session_has_so_many_streams() {
-    let server = Server::with_limits(|limits| limits.streams_per_session = 2).await;
+async fn a_user_has_so_many_connections() {
+    let server = Server::with_limits(|limits| limits.connections_per_user = 3).await;
     let first = Items::open(&server, EVENTS, "ada", TICKS).await;
     let _second = Items::open(&server, PARTS, "ada", TICKS).await;
+    let _third = Socket::open(&server, "ada").await;
     let response = request(&server, EVENTS, TICKS).bearer_auth("ada").send().await.unwrap();
     let (status, body) = read(response).await;
     assert_eq!((status, code(&body)), (StatusCode::TOO_MANY_REQUESTS, "QUOTA_EXCEEDED"));
+    let response = Client::new().put(server.url("/graphql")).bearer_auth("ada").send().await.unwrap();
+    assert_eq!(read(response).await.0, StatusCode::TOO_MANY_REQUESTS);
+    let mut socket = Socket::silent(&server).await;
+    socket.say(json!({ "type": "connection_init", "payload": { "token": "ada" } })).await;
+    assert_eq!(socket.closed().await, 4429);
+    // Others have their own, and a query needs none.
+    Socket::open(&server, "bob").await;
     assert!(text(request(&server, EVENTS, "{ viewer }").bearer_auth("ada")).await.contains("ada"));
     drop(first);
-    eventually(|| server.app.sessions().connections().len() == 1).await;
+    eventually(|| server.app.sessions().connections().len() == 2).await;
     Items::open(&server, EVENTS, "ada", TICKS).await;
 }

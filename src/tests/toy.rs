@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, Settings},
+    guard::Shape,
     identity::{Authenticator, Caller, Identity},
     limits::Limits,
     server::serve,
@@ -29,6 +30,8 @@ use crate::{
 
 pub(super) const USER: Uuid = Uuid::from_u128(7);
 pub(super) const SESSION: Uuid = Uuid::from_u128(8);
+/// Bob's, and his session.
+const BOB: Uuid = Uuid::from_u128(9);
 
 #[derive(Clone)]
 struct Viewer(String);
@@ -162,6 +165,8 @@ impl Authenticator for Door {
         let life = match token {
             "ada" => 3_600_000,
             "brief" => 300,
+            "short" => 1_500,
+            "bob" => 7_200_000,
             "slow" => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 3_600_000
@@ -171,7 +176,8 @@ impl Authenticator for Door {
             _ => return Err(quikapp_chat::Error::Unauthenticated("the access token is not valid")),
         };
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        Ok(Identity::new(USER, SESSION, Timestamp(now + life), Viewer(token.to_owned())))
+        let (user, session) = if token == "bob" { (BOB, BOB) } else { (USER, SESSION) };
+        Ok(Identity::new(user, session, Timestamp(now + life), Viewer(token.to_owned())))
     }
 }
 
@@ -194,7 +200,9 @@ impl Server {
         let seen = Seen::default();
         let schema =
             Schema::build(Query, Mutation, Live).data(seen.clone()).limit_recursive_depth(256).finish();
+        let shape = Shape::new(&schema.sdl(), &[]).unwrap();
         let app = App::new(schema, Door, settings)
+            .with_shape(shape)
             .with_context(|request, caller: &Caller| {
                 let request = request.data(Agent(caller.user_agent.clone(), caller.ip.is_some()));
                 match caller.identity.as_ref().and_then(Identity::viewer::<Viewer>) {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app::App,
+    expiry::{Announcement, Expiry, Turn},
     failure::{ErrorCode, Failure},
     identity::{Caller, Identity},
     operation::Params,
@@ -23,8 +24,8 @@ use crate::{
 
 /// Pings without any sign of life before a peer counts as dead.
 const MISSES: u32 = 2;
-/// A day; timers cannot reach as far as a token may live.
-const FAR: Duration = Duration::from_hours(24);
+/// Pings of a peer between two of ours. Answers to them wait in the library's own buffer, which has no bound.
+const PEER_PINGS: u32 = 1_000;
 
 /// Closes a socket that nothing can be said on.
 pub(super) async fn refuse(mut socket: WebSocket, close: Close) {
@@ -45,18 +46,20 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     let operations = Arc::new(Operations::default());
     let limits = &gauge_app.settings.limits;
     let (outbox, writer) = outbox::open(sink, Arc::clone(&operations), limits.write_timeout);
+    let written = outbox.clone();
     let mut connection = Connection {
         timer: Box::pin(sleep(limits.init_timeout)),
         operations: Arc::clone(&operations),
         phase: Phase::Silent,
         registration: None,
+        expiry: Expiry::new(None, limits.token_notice),
         app,
         caller,
         outbox,
     };
     let mut pings = interval_at(Instant::now() + limits.ping_interval, limits.ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unanswered = 0;
+    let (mut unanswered, mut peer_pings) = (0, 0);
 
     let close = loop {
         let step = tokio::select! {
@@ -67,15 +70,21 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
                     break Some(Close::NO_ANSWER);
                 }
                 unanswered += 1;
+                peer_pings = 0;
                 // Without room for it the peer is not reading, and is timed out as a writer's peer.
                 connection.outbox.try_send(Item::Plain(Message::Ping(Bytes::new())));
                 Ok(())
             }
+            () = written.closed() => break None,
             frame = frames.next() => {
                 unanswered = 0;
                 match frame {
                     Some(Ok(Message::Text(text))) => connection.hear(&text),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                    Some(Ok(Message::Ping(_))) => {
+                        peer_pings += 1;
+                        if peer_pings > PEER_PINGS { Err(Close::FLOOD) } else { Ok(()) }
+                    }
+                    Some(Ok(Message::Pong(_))) => Ok(()),
                     Some(Ok(Message::Binary(_))) => Err(Close::INVALID_MESSAGE),
                     Some(Ok(Message::Close(_))) | None => break None,
                     Some(Err(error)) => break is_too_large(error).then_some(Close::TOO_LARGE),
@@ -119,7 +128,8 @@ struct Connection {
     operations: Arc<Operations>,
     phase: Phase,
     registration: Option<Registration>,
-    /// The end of the time for `connection_init`, then that of the token.
+    expiry: Expiry,
+    /// The end of the time for `connection_init`.
     timer: std::pin::Pin<Box<Sleep>>,
 }
 
@@ -133,6 +143,7 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
+        let is_silent = !matches!(self.phase, Phase::Open);
         let answer = async {
             match &mut self.phase {
                 Phase::Asking(answer) => answer.await,
@@ -143,38 +154,39 @@ impl Connection {
             biased;
             () = shutdown => return Err(Close::GOING_AWAY),
             close = ended => return Err(close),
-            answer = answer => Some(answer),
-            () = self.timer.as_mut() => None,
+            turn = self.expiry.turn() => return self.token_turns(turn),
+            answer = answer => answer,
+            () = self.timer.as_mut(), if is_silent => return Err(Close::INIT_TIMEOUT),
         };
         match answer {
-            Some(Ok(identity)) => {
+            Ok(identity) => {
                 self.caller.identity = Some(identity);
                 self.acknowledge()
             }
-            Some(Err(quikapp_chat::Error::Unavailable { .. } | quikapp_chat::Error::RateLimited { .. })) => {
+            Err(quikapp_chat::Error::Unavailable { .. } | quikapp_chat::Error::RateLimited { .. }) => {
                 Err(Close::TRY_AGAIN)
             }
-            Some(Err(_)) => Err(Close::FORBIDDEN),
-            None if !matches!(self.phase, Phase::Open) => Err(Close::INIT_TIMEOUT),
-            None => self.arm(),
+            Err(_) => Err(Close::FORBIDDEN),
         }
     }
 
-    /// Sets the timer to the token's end. Fails when that has come.
-    fn arm(&mut self) -> Result<(), Close> {
-        let remaining = self.caller.identity.as_ref().map_or(FAR, Identity::remaining);
-        if remaining.is_zero() {
-            return Err(Close::TOKEN_EXPIRED);
-        }
-        self.timer.as_mut().reset(Instant::now() + remaining.min(FAR));
+    fn token_turns(&self, turn: Turn) -> Result<(), Close> {
+        let Turn::Announce(end) = turn else { return Err(Close::TOKEN_EXPIRED) };
+        let item = Item::Plain(Message::text(protocol::ping(&Announcement::new(end))));
+        let outbox = self.outbox.clone();
+        // It waits for room, one for each token: a peer that is slow at this moment has to be told all the same.
+        tokio::spawn(async move { outbox.send(item).await });
         Ok(())
     }
 
     fn acknowledge(&mut self) -> Result<(), Close> {
         self.phase = Phase::Open;
-        self.registration =
-            self.caller.identity.as_ref().map(|identity| self.app.sessions.register(identity));
-        self.arm()?;
+        if let Some(identity) = &self.caller.identity {
+            let limits = &self.app.settings.limits;
+            let registration = self.app.sessions.register(identity, limits.connections_per_user);
+            self.registration = Some(registration.ok_or(Close::TOO_MANY_SOCKETS)?);
+            self.expiry = Expiry::new(self.registration.as_ref(), limits.token_notice);
+        }
         self.say(protocol::ack())
     }
 
@@ -205,7 +217,7 @@ impl Connection {
         }
         let Some(token) = token else { return self.acknowledge() };
         let app = Arc::clone(&self.app);
-        self.phase = Phase::Asking(async move { app.authenticator.authenticate(&token).await }.boxed());
+        self.phase = Phase::Asking(async move { app.authenticate(&token).await }.boxed());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! GraphQL over WebSocket, by the protocol `graphql-transport-ws`.
 
 mod connection;
-mod operations;
+pub(crate) mod operations;
 mod outbox;
 mod protocol;
 
@@ -39,6 +39,7 @@ impl Close {
     pub(crate) const WRONG_PROTOCOL: Self = Self::new(4406, "Subprotocol not acceptable");
     pub(crate) const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
     pub(crate) const SUBSCRIBER_EXISTS: Self = Self::new(4409, "Subscriber for the given id already exists");
+    pub(crate) const TOO_MANY_SOCKETS: Self = Self::new(4429, "Too many open connections of this user");
     pub(crate) const TOO_MANY_INITS: Self = Self::new(4429, "Too many initialisation requests");
 
     const fn new(code: u16, reason: &'static str) -> Self {

@@ -23,20 +23,29 @@ use crate::{
 
 /// One running operation.
 #[derive(Debug, Clone)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     id: Arc<str>,
     stop: CancellationToken,
 }
 
 impl Ticket {
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
         !self.stop.is_cancelled()
+    }
+
+    /// Waits until it is stopped.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 }
 
 /// Why an operation is not started.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// Its id is in use.
     Duplicate,
     /// So many are running.
@@ -45,10 +54,10 @@ pub(super) enum Refused {
 
 /// Those that are running, by id.
 #[derive(Default)]
-pub(super) struct Operations(Mutex<HashMap<Arc<str>, Ticket>>);
+pub(crate) struct Operations(Mutex<HashMap<Arc<str>, Ticket>>);
 
 impl Operations {
-    pub(super) fn start(&self, id: &str, limit: usize) -> Result<Ticket, Refused> {
+    pub(crate) fn start(&self, id: &str, limit: usize) -> Result<Ticket, Refused> {
         let mut running = self.lock();
         if running.contains_key(id) {
             return Err(Refused::Duplicate);
@@ -61,15 +70,20 @@ impl Operations {
         Ok(ticket)
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_running(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// At the client's wish; nothing of it is written after this.
-    pub(super) fn stop(&self, id: &str) {
+    pub(crate) fn stop(&self, id: &str) {
         if let Some(ticket) = self.lock().remove(id) {
             ticket.stop.cancel();
         }
     }
 
     /// By itself. False when it was stopped before.
-    pub(super) fn finish(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn finish(&self, ticket: &Ticket) -> bool {
         let mut running = self.lock();
         if !ticket.is_running() {
             return false;
@@ -78,10 +92,13 @@ impl Operations {
         true
     }
 
-    pub(super) fn stop_all(&self) {
-        for (_, ticket) in self.lock().drain() {
+    /// All of them; gives their ids.
+    pub(crate) fn stop_all(&self) -> Vec<Arc<str>> {
+        let stop = |(id, ticket): (Arc<str>, Ticket)| {
             ticket.stop.cancel();
-        }
+            id
+        };
+        self.lock().drain().map(stop).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Ticket>> {

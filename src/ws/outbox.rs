@@ -39,6 +39,11 @@ impl Outbox {
         self.0.send(item).await.is_ok()
     }
 
+    /// Waits until nothing is written any more.
+    pub(super) async fn closed(&self) {
+        self.0.closed().await;
+    }
+
     /// Does not wait. False when there is no room.
     pub(super) fn try_send(&self, item: Item) -> bool {
         self.0.try_send(item).is_ok()
@@ -111,8 +116,17 @@ async fn write(
             closed.await.ok().flatten()
         }
     };
-    let frame = close.map(|close| CloseFrame { code: close.code, reason: close.reason.into() });
-    let _ = tokio::time::timeout(CLOSE_TIME_LIMIT, sink.send(Message::Close(frame))).await;
+    let closing = async {
+        match close {
+            Some(close) => {
+                let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+                sink.send(Message::Close(Some(frame))).await
+            }
+            // The answer to the peer's close frame was made when that was read, and waits to be written.
+            None => sink.flush().await,
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_TIME_LIMIT, closing).await;
 }
 
 /// None when the operation has been stopped. The id of an operation is free as soon as its last message is on its way, and not

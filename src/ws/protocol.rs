@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    expiry::Announcement,
     http::credentials::strip_scheme,
     operation::{Outcome, Params, RawParams},
 };
@@ -98,6 +99,11 @@ fn write<P: Serialize>(r#type: &'static str, id: Option<&str>, payload: Option<P
 
 pub(super) fn ack() -> String {
     write("connection_ack", None, None::<()>)
+}
+
+/// What the server says of its own accord. Clients answer with `pong`, whether they understand the payload or not.
+pub(super) fn ping(announcement: &Announcement) -> String {
+    write("ping", None, Some(announcement))
 }
 
 pub(super) fn pong(payload: Option<Value>) -> String {

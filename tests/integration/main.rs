@@ -12,18 +12,24 @@ mod accounts;
 mod browser;
 mod channels;
 mod checker;
+mod consistency;
 mod demo;
+mod fanout;
 mod faults;
 mod import;
 mod isolation;
 mod live;
 mod messages;
+mod presence;
 mod query_counts;
 mod schema;
+mod single_connection;
 mod streams;
 mod support;
 mod threads;
+mod tokens;
 mod two_nodes;
+mod viewer_events;
 mod workspaces;
 
 use std::process::ExitCode;
@@ -39,8 +45,14 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        presence::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
+        viewer_events::in_both_modes,
+        fanout::in_both_modes,
+        consistency::in_both_modes,
+        single_connection::in_both_modes,
+        tokens::in_both_modes,
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,

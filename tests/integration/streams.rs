@@ -12,10 +12,10 @@ both_modes!(
     a_stream_counts_as_presence,
 );
 
-const EVENTS: &str = "text/event-stream";
-const PARTS: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
+pub(crate) const EVENTS: &str = "text/event-stream";
+pub(crate) const PARTS: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
 
-const FOLLOW: &str =
+pub(crate) const FOLLOW: &str =
     "subscription($channel: ID!, $after: EventCursor) { channelEvents(channelId: $channel, after: $after) {
     cursor event { __typename
         ... on MessageCreated { message { id text } }
@@ -25,7 +25,7 @@ const FOLLOW: &str =
 } }";
 
 /// A running stream.
-struct Stream {
+pub(crate) struct Stream {
     response: reqwest::Response,
     rest: Vec<u8>,
     delimiter: &'static str,
@@ -33,7 +33,7 @@ struct Stream {
 
 /// What it brings.
 #[derive(Debug, PartialEq)]
-enum Item {
+pub(crate) enum Item {
     /// The `id` of the event, and the item.
     Next(Option<String>, Value),
     Errors(String),
@@ -41,12 +41,12 @@ enum Item {
 }
 
 impl Stream {
-    async fn open(user: &User, accept: &str, variables: Value, last: Option<&str>) -> Self {
+    pub(crate) async fn open(user: &User, accept: &str, variables: Value, last: Option<&str>) -> Self {
         Self::of(user, accept, FOLLOW, variables, last).await
     }
 
     /// Follows a channel from its present on; returns when the stream is live.
-    async fn follow(user: &User, accept: &str, channel: &str) -> Self {
+    pub(crate) async fn follow(user: &User, accept: &str, channel: &str) -> Self {
         let variables = json!({ "channel": channel, "after": sync_cursor(user, channel).await });
         let mut stream = Self::open(user, accept, variables, None).await;
         stream.next_of("StreamCaughtUp").await;
@@ -85,7 +85,7 @@ impl Stream {
         }
     }
 
-    async fn item(&mut self) -> Item {
+    pub(crate) async fn item(&mut self) -> Item {
         // Signs of life do not count.
         tokio::time::timeout(SOON, self.read()).await.expect("the stream brings nothing")
     }
@@ -124,7 +124,7 @@ impl Stream {
     }
 
     /// Skips what comes before an event of `kind`.
-    async fn next_of(&mut self, kind: &str) -> (Option<String>, Value) {
+    pub(crate) async fn next_of(&mut self, kind: &str) -> (Option<String>, Value) {
         loop {
             let (id, item) = self.next().await;
             if item["event"]["__typename"] == kind {
@@ -134,7 +134,7 @@ impl Stream {
     }
 }
 
-async fn sync_cursor(user: &User, channel: &str) -> Value {
+pub(crate) async fn sync_cursor(user: &User, channel: &str) -> Value {
     let document = "query($id: ID!) { channel(id: $id) { syncCursor } }";
     user.query(document, json!({ "id": channel })).await.ok()["channel"]["syncCursor"].take()
 }

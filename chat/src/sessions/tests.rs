@@ -6,7 +6,7 @@ use quikapp_entities::{SessionId, spent_refresh_tokens, user_sessions, users::Ac
 use sea_orm::{EntityTrait, PaginatorTrait};
 use uuid::Uuid;
 
-use super::{ClientInfo, SESSION_LIFE, SignedIn};
+use super::{ClientInfo, SESSION_LIFE, SessionStates, SignedIn};
 use crate::{
     Chat, Error, Result,
     accounts::fixture::{PASSWORD, World},
@@ -53,11 +53,15 @@ async fn tokens_end_with_their_time() {
         let refreshed = refresh(chat, &signed_in.refresh_token).await.unwrap();
         assert_eq!(refreshed.viewer.session(), signed_in.viewer.session());
         assert_eq!(chat.authenticate(&refreshed.access_token).await, Ok(refreshed.viewer));
+        // Another node finds the new end in the database.
+        let live = world.other_node().check_sessions(&[refreshed.session.id]).await.unwrap().live;
+        assert_eq!(live, [(refreshed.session.id, refreshed.expires_at)]);
+        assert!(refreshed.expires_at > signed_in.expires_at);
         assert_eq!(chat.sessions(&refreshed.viewer).await.unwrap(), std::slice::from_ref(&refreshed.session));
         world.clock.advance(SESSION_LIFE);
         assert!(is_refused(&refresh(chat, &refreshed.refresh_token).await));
         assert_eq!(chat.sessions(&refreshed.viewer).await.unwrap(), []);
-        assert_eq!(chat.disabled_among(&[refreshed.session.id]).await.unwrap(), [refreshed.session.id]);
+        assert_eq!(chat.check_sessions(&[refreshed.session.id]).await.unwrap().ended, [refreshed.session.id]);
 
         // What is kept for re-use to be noticed goes in time, too.
         assert_eq!(chat.purge_sessions().await.unwrap(), 0);
@@ -165,7 +169,10 @@ async fn a_suspended_account_is_out_at_once_here_and_soon_elsewhere() {
         // The other node heard nothing; its sweep finds it, or else two seconds.
         let both = [ada.session.id, bob.session.id];
         let (before, _) = other.store_queries();
-        assert_eq!(other.disabled_among(&both).await.unwrap(), [ada.session.id]);
+        assert_eq!(
+            other.check_sessions(&both).await.unwrap(),
+            SessionStates { live: vec![(bob.session.id, bob.expires_at)], ended: vec![ada.session.id] }
+        );
         assert_eq!(other.store_queries().0, before + 1);
         assert!(is_refused(&other.authenticate(&ada.access_token).await));
         other.authenticate(&bob.access_token).await.unwrap();
@@ -175,8 +182,8 @@ async fn a_suspended_account_is_out_at_once_here_and_soon_elsewhere() {
         for node in [chat, &other] {
             assert!(is_refused(&node.authenticate(&bob.access_token).await));
         }
-        assert_eq!(other.disabled_among(&both).await.unwrap(), both);
-        assert_eq!(other.disabled_among(&[]).await.unwrap(), []);
+        assert_eq!(other.check_sessions(&both).await.unwrap().ended, both);
+        assert_eq!(other.check_sessions(&[]).await.unwrap().ended, []);
         world.remove().await;
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Socket {
     streams: Streams,
     last_id: AtomicU64,
     closed: watch::Receiver<Option<u16>>,
+    announced: watch::Receiver<Value>,
 }
 
 impl Socket {
@@ -73,6 +74,7 @@ impl Socket {
 
         let streams = Streams::default();
         let (closing, closed) = watch::channel(None);
+        let (announcing, announced) = watch::channel(Value::Null);
         let (acknowledge, acknowledged) = oneshot::channel();
         let (all, pong) = (Arc::clone(&streams), out.clone());
         tokio::spawn(async move {
@@ -88,6 +90,9 @@ impl Socket {
                                 let _ = acknowledge.take().map(|acknowledge| acknowledge.send(()));
                             }
                             Some("ping") => {
+                                if message["payload"].is_object() {
+                                    let _ = announcing.send(message["payload"].clone());
+                                }
                                 let _ = pong.send(Message::text(json!({ "type": "pong" }).to_string()));
                             }
                             _ => deliver(&all, message),
@@ -105,7 +110,7 @@ impl Socket {
                 let _ = stream.send(Item::Closed(code));
             }
         });
-        let socket = Self { out, streams, last_id: AtomicU64::new(0), closed };
+        let socket = Self { out, streams, last_id: AtomicU64::new(0), closed, announced };
         match tokio::time::timeout(SOON, acknowledged).await {
             Ok(Ok(())) => Ok(socket),
             Ok(Err(_)) => Err(socket.closed().await),
@@ -122,6 +127,19 @@ impl Socket {
         let message = json!({ "type": "subscribe", "id": id, "payload": payload });
         let _ = self.out.send(Message::text(message.to_string()));
         Stream { id, items, out: self.out.clone() }
+    }
+
+    /// Closes the connection as a client does that is done; returns when the server has taken leave too.
+    pub(crate) async fn close(self) {
+        let _ = self.out.send(Message::Close(None));
+        self.closed().await;
+    }
+
+    /// Waits for what the server says of its own accord.
+    pub(crate) async fn announced(&self) -> Value {
+        let mut announced = self.announced.clone();
+        let said = tokio::time::timeout(SOON, announced.wait_for(|said| !said.is_null())).await;
+        said.expect("nothing is announced").unwrap().clone()
     }
 
     /// Waits for the server to close the connection; gives the code.

@@ -179,6 +179,13 @@ impl Stores {
         Self { mode: Mode::Servers, inner: Arc::new(inner) }
     }
 
+    /// Takes everything out of Redis, as far as it is of these stores; nothing where there is none.
+    pub(crate) async fn flush_redis(&self) {
+        if let Inner::Databases { urls, redis_prefix, .. } = &*self.inner {
+            flush(&urls.redis, redis_prefix).await.unwrap();
+        }
+    }
+
     /// The settings by which a server finds them.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         match &*self.inner {
@@ -227,8 +234,13 @@ async fn remove(urls: &Urls, name: &str) -> Result<(), Box<dyn std::error::Error
     let connection = Database::connect(with_path(&urls.database, "mysql")).await?;
     connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await?;
     mongodb::Client::with_uri_str(&urls.mongodb).await?.database(name).drop().await?;
-    let mut redis = redis::Client::open(urls.redis.as_str())?.get_multiplexed_async_connection().await?;
-    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{name}:*")).query_async(&mut redis).await?;
+    flush(&urls.redis, &format!("{name}:")).await?;
+    Ok(())
+}
+
+async fn flush(url: &str, prefix: &str) -> redis::RedisResult<()> {
+    let mut redis = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut redis).await?;
     if !keys.is_empty() {
         redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
     }
