@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use mongodb::bson::doc;
 use rand::{Rng, rngs::StdRng};
 
-use super::plan;
+use super::plan::is_long;
 use crate::support::{Mode, Program, Server, ServerSet, Stores};
 
 /// How long a node may take to come up again while a store is away.
@@ -31,7 +31,8 @@ pub(super) struct Cluster {
 impl Cluster {
     /// One node on `SQLite`, or three on servers: on those of all tests, or on some of their own that can be killed.
     pub(super) async fn up(mode: Mode, program: Program, with_own_servers: bool) -> Arc<Self> {
-        let set = if with_own_servers { Some(ServerSet::up("checker", MEMBERS).await) } else { None };
+        let name = if is_long() { "checker-long" } else { "checker" };
+        let set = if with_own_servers { Some(ServerSet::up(name, MEMBERS).await) } else { None };
         let stores = match &set {
             None => Stores::new(mode).await,
             Some(set) => set.stores().await,
