@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Executor, Request};
+use async_graphql::Request;
 use axum::{
     Router,
     extract::{Request as HttpRequest, State},
@@ -71,10 +71,10 @@ pub struct App {
 }
 
 impl App {
-    /// Serves `executor` to whom `authenticator` knows, and to anonymous callers.
-    pub fn new(executor: impl Executor, authenticator: impl Authenticator, settings: Settings) -> Self {
+    /// Serves `engine` to whom `authenticator` knows, and to anonymous callers.
+    pub fn new(engine: impl Engine, authenticator: impl Authenticator, settings: Settings) -> Self {
         Self {
-            engine: Box::new(executor),
+            engine: Box::new(engine),
             authenticator: Box::new(authenticator),
             context: Box::new(|request, _| request),
             readiness: Box::new(|| Box::pin(async { Vec::new() })),

@@ -34,3 +34,13 @@ pub(crate) fn set_after(document: &mut ExecutableDocument, variables: &mut Varia
         }
     }
 }
+
+/// The field `cursor` of the only root field.
+pub(crate) fn cursor(data: &ConstValue) -> Option<&str> {
+    let ConstValue::Object(roots) = data else { return None };
+    let ConstValue::Object(item) = roots.values().next().filter(|_| roots.len() == 1)? else { return None };
+    match item.get("cursor")? {
+        ConstValue::String(cursor) => Some(cursor),
+        _ => None,
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
+    operation::Shared,
     presence, server, shutdown,
 };
 
@@ -39,9 +40,9 @@ impl Authenticator for Accounts {
 /// Puts the schema over `chat` behind the transports.
 #[must_use]
 pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
-    let schema = quikapp_graphql::schema(chat.clone(), config.settings.introspection);
+    let api = Shared(quikapp_graphql::Api::new(chat.clone(), config.settings.introspection));
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
-    let app = App::new(schema, Accounts(chat.clone()), config.settings.clone())
+    let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
         .with_context(move |request, caller| {
             let viewer: Option<Viewer> = caller.identity.as_ref().and_then(Identity::viewer).copied();
             if let Some(viewer) = &viewer {

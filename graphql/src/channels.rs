@@ -301,7 +301,7 @@ impl ChannelMembership {
 
     /// The value, if the membership is the viewer's own.
     fn own<T>(&self, ctx: &Context<'_>, value: T) -> Result<Option<T>> {
-        Ok((ctx.viewer()?.user() == self.inner.user_id).then_some(value))
+        Ok(ctx.identity()?.is(self.inner.user_id)?.then_some(value))
     }
 }
 

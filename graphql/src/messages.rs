@@ -140,7 +140,7 @@ impl Message {
 
     /// The sender's own id for it; null for everyone but the author.
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        let is_own = ctx.viewer()?.user() == self.inner.author;
+        let is_own = ctx.identity()?.is(self.inner.author)?;
         // On SYSTEM messages it is the server's.
         let is_shown = is_own && self.inner.kind != messages::MessageKind::System;
         Ok(self.inner.client_message_id.clone().filter(|_| is_shown))
@@ -165,9 +165,8 @@ impl Message {
     }
 
     /// Reactions by emoji, in order of each emoji's first.
-    async fn reaction_groups(&self, ctx: &Context<'_>) -> Result<Vec<ReactionGroup>> {
-        let viewer = ctx.viewer()?.user();
-        Ok(self.inner.reactions.iter().map(|group| ReactionGroup::of(group, viewer)).collect())
+    async fn reaction_groups(&self) -> Vec<ReactionGroup> {
+        (0..self.inner.reactions.len()).map(|index| ReactionGroup::of(&self.inner, index)).collect()
     }
 
     /// Single reactions, oldest first, with a given emoji or all.
@@ -189,7 +188,7 @@ impl Message {
     /// Whether the viewer may change what it says.
     async fn viewer_can_edit(&self, ctx: &Context<'_>) -> Result<bool> {
         let changeable = !self.inner.is_deleted() && self.inner.kind != messages::MessageKind::System;
-        Ok(changeable && ctx.viewer()?.user() == self.inner.author)
+        Ok(changeable && ctx.identity()?.is(self.inner.author)?)
     }
 }
 

@@ -1,12 +1,20 @@
 //! Durable events of a channel, live.
 
+use std::{future::ready, sync::Arc};
+
 use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject, Subscription, Union};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use quikapp_chat::{
     Error,
     access::ChannelReader,
     entities::{ChannelId, MessageId, Timestamp, UserId, ids::MessageKey},
-    live::stream::{self as domain, Event, Item},
+    live::{
+        notes::Notes,
+        stream::{self as domain, Event, Item},
+    },
     log::Aspect,
 };
 
@@ -15,7 +23,7 @@ use crate::{
     context::ContextExt,
     cursors::{self, Position},
     error::Result,
-    ids,
+    fanout, ids,
     messages::Message,
     scalars::{BigInt, DateTime, EventCursor},
 };
@@ -183,54 +191,115 @@ pub struct StreamReset {
     reason: ResetReason,
 }
 
-/// An item of a stream that goes on after a cursor given out at `since`.
-fn item(ctx: &Context<'_>, channel: ChannelId, since: Option<Timestamp>, item: Item) -> Result<StreamItem> {
-    let is_behind = item.replayed && !matches!(item.event, Event::CaughtUp(_));
-    let now = ctx.chat()?.now();
-    let at = since.filter(|_| is_behind).unwrap_or(now);
-    let membership = |user: UserId| (ids::id(user), (channel, user));
-    let event = match item.event {
-        Event::Created(message) => StreamEvent::MessageCreated(MessageCreated { message: message.into() }),
-        Event::Updated(message, changed) => StreamEvent::MessageUpdated(MessageUpdated {
-            message: message.into(),
-            changed: changed
-                .into_iter()
-                .filter_map(|aspect| match aspect {
-                    Aspect::Content => Some(MessageChange::Content),
-                    Aspect::Reactions => Some(MessageChange::Reactions),
-                    Aspect::Thread => Some(MessageChange::Thread),
-                    Aspect::Deleted => None,
-                })
-                .collect(),
-        }),
-        Event::Deleted(message) => StreamEvent::MessageDeleted(MessageDeleted { message: message.into() }),
-        Event::MemberJoined(user) => {
-            let (user_id, of) = membership(user);
-            StreamEvent::MemberJoined(MemberJoined { user_id, of })
-        }
-        Event::MemberChanged(user) => {
-            let (user_id, of) = membership(user);
-            StreamEvent::MemberUpdated(MemberUpdated { user_id, of })
-        }
-        Event::MemberLeft(user, removed_by) => StreamEvent::MemberLeft(MemberLeft {
-            channel_id: ids::id(channel),
-            user_id: ids::id(user),
-            removed_by: removed_by.map(ids::id),
-        }),
-        Event::ChannelUpdated(changed) => {
-            StreamEvent::ChannelUpdated(ChannelUpdated { changed, of: channel })
-        }
-        Event::CaughtUp(count) => StreamEvent::StreamCaughtUp(StreamCaughtUp { replayed_count: count }),
-        Event::Reset(reason) => StreamEvent::StreamReset(StreamReset { reason: reason.into() }),
-    };
-    Ok(StreamItem {
-        cursor: item.position.map(|seq| cursors::channel_at(channel, seq, at)),
-        seq: item.seq.map(BigInt),
-        occurred_at: DateTime(item.occurred_at),
-        replayed: item.replayed,
-        event,
-    })
+/// An event of a channel on its way to one subscriber.
+#[derive(Clone)]
+pub(crate) struct Happening {
+    channel: ChannelId,
+    item: Item,
+    cursor: Option<EventCursor>,
 }
+
+impl Happening {
+    /// An event of a stream that goes on after a cursor given out at `since`.
+    fn new(channel: ChannelId, since: Option<Timestamp>, now: Timestamp, item: Item) -> Self {
+        let is_behind = item.replayed && !matches!(item.event, Event::CaughtUp(_));
+        let at = since.filter(|_| is_behind).unwrap_or(now);
+        let cursor = item.position.map(|seq| cursors::channel_at(channel, seq, at));
+        Self { channel, item, cursor }
+    }
+
+    /// The subscriber's own cursor.
+    pub(crate) fn cursor(&self) -> Option<EventCursor> {
+        self.cursor.clone()
+    }
+
+    /// The same with another cursor.
+    pub(crate) fn with_cursor(&self, cursor: EventCursor) -> Self {
+        Self { cursor: Some(cursor), ..self.clone() }
+    }
+
+    /// Where to find what others made of it, and what tells it from other events that come of the same change; none where
+    /// it is this subscriber's alone.
+    pub(crate) fn shared(&self) -> Option<(&Notes, u32)> {
+        let kind = match &self.item.event {
+            Event::Created(_) => 1,
+            Event::Updated(_, changed) => {
+                0x100 | changed.iter().fold(0, |bits, aspect| bits | 1 << *aspect as u32)
+            }
+            Event::Deleted(_) => 2,
+            Event::MemberJoined(_) => 3,
+            Event::MemberLeft(..) => 4,
+            Event::MemberChanged(_) => 5,
+            Event::ChannelUpdated(_) => 6,
+            Event::CaughtUp(_) | Event::Reset(_) => return None,
+        };
+        let replayed = if self.item.replayed { 0x1000 } else { 0 };
+        self.cursor.as_ref()?;
+        Some((self.item.notes.as_deref()?, kind | replayed))
+    }
+
+    /// The message, if the event is that a person wrote it.
+    fn written(&self) -> Option<Message> {
+        match &self.item.event {
+            Event::Created(message) if domain::is_written(message) => Some(Arc::clone(message).into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Happening> for StreamItem {
+    fn from(Happening { channel, item, cursor }: Happening) -> Self {
+        let membership = |user: UserId| (ids::id(user), (channel, user));
+        let event = match item.event {
+            Event::Created(message) => {
+                StreamEvent::MessageCreated(MessageCreated { message: message.into() })
+            }
+            Event::Updated(message, changed) => StreamEvent::MessageUpdated(MessageUpdated {
+                message: message.into(),
+                changed: changed
+                    .into_iter()
+                    .filter_map(|aspect| match aspect {
+                        Aspect::Content => Some(MessageChange::Content),
+                        Aspect::Reactions => Some(MessageChange::Reactions),
+                        Aspect::Thread => Some(MessageChange::Thread),
+                        Aspect::Deleted => None,
+                    })
+                    .collect(),
+            }),
+            Event::Deleted(message) => {
+                StreamEvent::MessageDeleted(MessageDeleted { message: message.into() })
+            }
+            Event::MemberJoined(user) => {
+                let (user_id, of) = membership(user);
+                StreamEvent::MemberJoined(MemberJoined { user_id, of })
+            }
+            Event::MemberChanged(user) => {
+                let (user_id, of) = membership(user);
+                StreamEvent::MemberUpdated(MemberUpdated { user_id, of })
+            }
+            Event::MemberLeft(user, removed_by) => StreamEvent::MemberLeft(MemberLeft {
+                channel_id: ids::id(channel),
+                user_id: ids::id(user),
+                removed_by: removed_by.map(ids::id),
+            }),
+            Event::ChannelUpdated(changed) => {
+                StreamEvent::ChannelUpdated(ChannelUpdated { changed, of: channel })
+            }
+            Event::CaughtUp(count) => StreamEvent::StreamCaughtUp(StreamCaughtUp { replayed_count: count }),
+            Event::Reset(reason) => StreamEvent::StreamReset(StreamReset { reason: reason.into() }),
+        };
+        Self {
+            cursor,
+            seq: item.seq.map(BigInt),
+            occurred_at: DateTime(item.occurred_at),
+            replayed: item.replayed,
+            event,
+        }
+    }
+}
+
+/// The items of a subscription's stream.
+type Items<'ctx> = BoxStream<'ctx, Result<StreamItem>>;
 
 /// Durable events.
 #[derive(Default)]
@@ -243,17 +312,17 @@ impl StreamSubscription {
         &self,
         ctx: &Context<'ctx>,
         #[graphql(desc = "The channel's id.")] channel_id: ID,
-    ) -> Result<impl Stream<Item = Result<Message>> + use<'ctx>> {
-        let viewer = ctx.viewer()?;
-        let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
-        let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
-        let events = ctx.chat()?.channel_events(&reader, None).await?;
-        Ok(events.filter_map(|item| async move {
-            match item.event {
-                Event::Created(message) if domain::is_written(&message) => Some(Ok(Message::from(message))),
-                _ => None,
-            }
-        }))
+    ) -> Result<BoxStream<'ctx, Result<Message>>> {
+        let happenings = if let Some(subject) = fanout::subject(ctx) {
+            stream::once(ready(subject)).boxed()
+        } else {
+            let viewer = ctx.viewer()?;
+            let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
+            let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
+            let happenings = follow(ctx, &reader, None, None).await?;
+            fanout::hand_over(ctx, happenings.filter(|happening| ready(happening.written().is_some())))?
+        };
+        Ok(happenings.filter_map(|happening| ready(happening.written().map(Ok))).boxed())
     }
 
     /// Everything that happens in a channel, in the order of its log: from now on, or after a cursor. Whoever goes on
@@ -267,11 +336,14 @@ impl StreamSubscription {
             desc = "The last cursor that you got from this channel: an item's `cursor`, or a `syncCursor`."
         )]
         after: Option<EventCursor>,
-    ) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
+    ) -> Result<Items<'ctx>> {
+        if let Some(subject) = fanout::subject(ctx) {
+            return Ok(one(subject));
+        }
         let viewer = ctx.viewer()?;
         let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
         let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
-        follow(ctx, &reader, None, after).await
+        items(ctx, follow(ctx, &reader, None, after).await?)
     }
 
     /// Everything that happens in a thread: to its root, among them what its replies change of it, and to its replies. In the
@@ -284,37 +356,52 @@ impl StreamSubscription {
             desc = "The last cursor that you got from this thread or its channel: an item's `cursor`, or a `syncCursor`."
         )]
         after: Option<EventCursor>,
-    ) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
+    ) -> Result<Items<'ctx>> {
+        if let Some(subject) = fanout::subject(ctx) {
+            return Ok(one(subject));
+        }
         let viewer = ctx.viewer()?;
         let key: MessageKey = ids::parse(&root_id, "rootId")?;
         let root = ctx.loaders()?.message(key).await?.ok_or(Error::NotFound("message"))?;
         let reader = ctx.chat()?.channel_reader(&viewer, key.channel).await?;
-        follow(ctx, &reader, Some(root.thread_root.unwrap_or(root.id)), after).await
+        items(ctx, follow(ctx, &reader, Some(root.thread_root.unwrap_or(root.id)), after).await?)
     }
 }
 
-/// The events of a channel, or of one of its threads.
-async fn follow<'ctx>(
+/// A stream of what is to be told just now.
+fn one<'ctx>(subject: Happening) -> Items<'ctx> {
+    stream::once(ready(Ok(subject.into()))).boxed()
+}
+
+/// A subscription's items, to be told together with those of others where that can be.
+fn items<'ctx>(
     ctx: &Context<'ctx>,
+    happenings: impl Stream<Item = Happening> + Send + 'static,
+) -> Result<Items<'ctx>> {
+    Ok(fanout::hand_over(ctx, happenings)?.map(|happening| Ok(happening.into())).boxed())
+}
+
+/// The events of a channel, or of one of its threads.
+async fn follow(
+    ctx: &Context<'_>,
     reader: &ChannelReader,
     thread: Option<MessageId>,
     after: Option<EventCursor>,
-) -> Result<impl Stream<Item = Result<StreamItem>> + use<'ctx>> {
+) -> Result<BoxStream<'static, Happening>> {
     let channel = reader.key().channel;
+    let chat = ctx.chat()?.clone();
     let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
     let (after, since) = match position {
         Some(Position::Expired) => {
-            let reset = domain::reset(ctx.chat()?.now(), domain::ResetReason::CursorExpired);
-            let context = ctx.clone();
-            return Ok(stream::once(async move { item(&context, channel, None, reset) }).boxed());
+            let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);
+            return Ok(stream::once(ready(Happening::new(channel, None, chat.now(), reset))).boxed());
         }
         Some(Position::After(seq, at)) => (Some(seq), Some(at)),
         None => (None, None),
     };
     let events = match thread {
-        Some(root) => ctx.chat()?.thread_events(reader, root, after).await?.boxed(),
-        None => ctx.chat()?.channel_events(reader, after).await?.boxed(),
+        Some(root) => chat.thread_events(reader, root, after).await?.boxed(),
+        None => chat.channel_events(reader, after).await?.boxed(),
     };
-    let context = ctx.clone();
-    Ok(events.map(move |event| item(&context, channel, since, event)).boxed())
+    Ok(events.map(move |item| Happening::new(channel, since, chat.now(), item)).boxed())
 }

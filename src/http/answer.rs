@@ -63,18 +63,10 @@ pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Resp
 }
 
 fn write(status: StatusCode, outcome: &Outcome, media: Media) -> Response {
-    match serde_json::to_vec(&outcome.body()) {
-        Ok(body) => {
-            let head = [
-                (header::CONTENT_TYPE, media.header()),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (header::VARY, HeaderValue::from_static("accept, authorization")),
-            ];
-            (status, head, body).into_response()
-        }
-        Err(error) => {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    let head = [
+        (header::CONTENT_TYPE, media.header()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::VARY, HeaderValue::from_static("accept, authorization")),
+    ];
+    (status, head, outcome.json()).into_response()
 }

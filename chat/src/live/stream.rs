@@ -13,7 +13,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::{
     Chat, Error, Result,
     access::{ChannelReader, Viewer},
-    live::{Control, Feed, Told},
+    live::{Control, Feed, Told, notes::Notes},
     log::Aspect,
     messages::model::{ChannelKey, Message, MessageKind, SystemEvent},
 };
@@ -56,7 +56,7 @@ pub enum Event {
 }
 
 /// An event with its place in the channel's log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Item {
     /// Go on after this tick to miss nothing behind the event; none where the position does not move.
     pub position: Option<i64>,
@@ -68,16 +68,20 @@ pub struct Item {
     pub replayed: bool,
     /// What happened.
     pub event: Event,
+    /// What other listeners made of the change; none on items that are no change.
+    pub notes: Option<Arc<Notes>>,
 }
 
-/// What changed of `message` after tick `after`, seen from there: one event, and one more for what a SYSTEM message tells.
-fn events(before: i64, after: i64, message: &Arc<Message>, replayed: bool) -> VecDeque<Item> {
+/// What changed of a message after tick `after`, seen from there: one event, and one more for what a SYSTEM message tells.
+fn events(Told { before, after, message, notes }: &Told, replayed: bool) -> VecDeque<Item> {
+    let (before, after) = (*before, *after);
     let item = |position, event, occurred_at| Item {
         position: Some(position),
         seq: Some(message.seq),
         occurred_at,
         replayed,
         event,
+        notes: Some(Arc::clone(notes)),
     };
     let mut items = VecDeque::with_capacity(2);
     if message.is_deleted() && message.changes.deleted.max(message.ts) > after {
@@ -127,7 +131,7 @@ struct State {
 impl Chat {
     /// The last tick of a channel, to be read before anything that a stream after it is to complete.
     pub async fn position(&self, reader: &ChannelReader) -> Result<i64> {
-        Ok(self.log.head(reader.key()).await?.seq)
+        Ok(self.store.head(reader.key()).await?.seq)
     }
 
     /// The same of many channels at once, in one query. Only ask for those that the viewer may read.
@@ -198,7 +202,14 @@ impl Chat {
 /// An item that ends a stream.
 #[must_use]
 pub fn reset(now: Timestamp, reason: ResetReason) -> Item {
-    Item { position: None, seq: None, occurred_at: now, replayed: false, event: Event::Reset(reason) }
+    Item {
+        position: None,
+        seq: None,
+        occurred_at: now,
+        replayed: false,
+        event: Event::Reset(reason),
+        notes: None,
+    }
 }
 
 impl State {
@@ -220,6 +231,7 @@ impl State {
                     occurred_at: self.chat.env.now(),
                     replayed: true,
                     event: Event::CaughtUp(count),
+                    notes: None,
                 });
             }
             tokio::select! {
@@ -238,13 +250,14 @@ impl State {
         }
     }
 
-    fn told(&mut self, Told { before, after, message }: &Told) {
+    fn told(&mut self, told: &Told) {
+        let message = &told.message;
         let concerns = |root| message.id == root || message.thread_root == Some(root);
         if message.ts <= self.floor || !self.thread.is_none_or(concerns) {
             return;
         }
         let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
-        let items = events(*before, *after, message, replayed);
+        let items = events(told, replayed);
         if let Some((_, count)) = &mut self.catching_up {
             *count += items.len() as u64;
         }

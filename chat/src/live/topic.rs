@@ -10,26 +10,35 @@ use std::{
 };
 
 use quikapp_entities::{ChannelId, MessageId};
-use tokio::sync::{OnceCell, broadcast, mpsc};
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::{
     Result,
-    live::relay::Relay,
+    live::{
+        notes::Notes,
+        relay::Relay,
+        ring::{self, Lagged},
+    },
     messages::model::{ChannelKey, Message},
     store::MessageStore,
 };
 
 /// Changes that a listener may be behind the node before it reads the rest from the store.
 const BUFFER: usize = 1_024;
+/// Changes that may wait for a topic's sequencer; what comes on top of them is read from the store.
+const WAITING: usize = 512;
 /// How many changes one query of a replay reads.
 const REPLAY_PAGE: usize = 200;
 /// How long a topic without listeners is kept, for those who come back.
 const IDLE: Duration = Duration::from_secs(30);
+const TOPIC_PREFIX: &str = "log:";
 
 /// What a topic's sequencer is told.
 pub(crate) enum Raw {
     /// A message changed; in any order, any number of times.
     Changed(Arc<Message>),
+    /// A message changed at this tick; it was too large to be passed on, so it has to be read.
+    Reached(i64),
     /// Something may have been missed: look at the store.
     Check,
 }
@@ -40,6 +49,7 @@ struct Step {
     /// The tick before it that every listener was told.
     before: i64,
     message: Arc<Message>,
+    notes: Arc<Notes>,
     /// Whether with it everything up to its tick has been told. Not so within what is read from the store: there a message
     /// stands at its latest tick only, behind others that are younger.
     is_complete: bool,
@@ -48,12 +58,26 @@ struct Step {
 /// A channel with listeners.
 struct Topic {
     key: ChannelKey,
-    raw: mpsc::UnboundedSender<Raw>,
-    out: broadcast::Sender<Step>,
+    raw: mpsc::Sender<Raw>,
+    /// Whether something found no room in `raw`, so that the store has to be looked at.
+    has_missed: AtomicBool,
+    out: ring::Sender<Step>,
     /// The last tick that was sent out. Raised before the sending, so that a listener who reads it after subscribing
     /// misses nothing above it.
     last: Arc<AtomicI64>,
     started: OnceCell<()>,
+}
+
+impl Topic {
+    /// Hands something to the sequencer; never waits.
+    fn tell(&self, raw: Raw) {
+        if self.raw.try_send(raw).is_err() {
+            self.has_missed.store(true, Ordering::SeqCst);
+            // The sequencer may have emptied its queue by now, and then this wakes it; else it has yet to receive
+            // something, and looks at the mark then.
+            let _ = self.raw.try_send(Raw::Check);
+        }
+    }
 }
 
 /// All followed channels of this node.
@@ -62,27 +86,26 @@ pub(crate) struct Topics(Mutex<HashMap<ChannelId, Arc<Topic>>>);
 
 /// The name of a channel's topic on the relay.
 pub(crate) fn topic_name(channel: ChannelId) -> String {
-    format!("log:{}", channel.0.simple())
+    format!("{TOPIC_PREFIX}{}", channel.0.simple())
+}
+
+/// The channel of a topic on the relay, if it is one of a channel.
+pub(crate) fn channel_of(topic_name: &str) -> Option<ChannelId> {
+    let id = topic_name.strip_prefix(TOPIC_PREFIX)?;
+    uuid::Uuid::try_parse(id).ok().map(ChannelId)
 }
 
 impl Topics {
     /// Hands a change to the channel's listeners, if there are any.
     pub(crate) fn deliver(&self, channel: ChannelId, raw: Raw) {
         if let Some(topic) = self.lock().get(&channel) {
-            let _ = topic.raw.send(raw);
+            topic.tell(raw);
         }
     }
 
     /// Whether anybody on this node follows the channel.
     pub(crate) fn is_followed(&self, channel: ChannelId) -> bool {
         self.lock().contains_key(&channel)
-    }
-
-    /// Lets every followed channel look at the store.
-    pub(crate) fn check_all(&self) {
-        for topic in self.lock().values() {
-            let _ = topic.raw.send(Raw::Check);
-        }
     }
 
     /// The followed channels with the last tick sent out.
@@ -108,11 +131,12 @@ impl Topics {
             if let Some(topic) = topics.get(&key.channel) {
                 (Arc::clone(topic), topic.out.subscribe(), None)
             } else {
-                let (raw, receiver) = mpsc::unbounded_channel();
+                let (raw, receiver) = mpsc::channel(WAITING);
                 let topic = Arc::new(Topic {
                     key,
                     raw,
-                    out: broadcast::channel(BUFFER).0,
+                    has_missed: AtomicBool::new(false),
+                    out: ring::channel(BUFFER),
                     last: Arc::new(AtomicI64::new(0)),
                     started: OnceCell::new(),
                 });
@@ -146,7 +170,7 @@ impl Topics {
         if began.into_inner() {
             // What came in between the reading of the head and now was not sent out. Told only now, when the sequencer
             // does not turn it away any more.
-            let _ = topic.raw.send(Raw::Check);
+            topic.tell(Raw::Check);
         }
         let position = topic.last.load(Ordering::SeqCst);
         Ok(Feed {
@@ -167,13 +191,17 @@ impl Topics {
 async fn sequence(
     topics: Arc<Topics>,
     topic: Arc<Topic>,
-    mut raw: mpsc::UnboundedReceiver<Raw>,
+    mut raw: mpsc::Receiver<Raw>,
     store: Arc<dyn MessageStore>,
     relay: Option<Relay>,
 ) {
     loop {
         let message = match tokio::time::timeout(IDLE, raw.recv()).await {
-            Ok(Some(message)) => message,
+            Ok(Some(message)) if !topic.has_missed.swap(false, Ordering::SeqCst) => message,
+            Ok(Some(_)) => {
+                while raw.try_recv().is_ok() {}
+                Raw::Check
+            }
             Ok(None) => return,
             Err(_) => {
                 if retire(&topics, &topic) {
@@ -198,14 +226,17 @@ async fn sequence(
         match message {
             Raw::Changed(message) if message.seq == last + 1 => send_out(&topic, message, true),
             Raw::Changed(message) if message.seq <= last => {}
-            Raw::Changed(_) | Raw::Check => fill(&topic, store.as_ref()).await,
+            Raw::Changed(message) => fill(&topic, store.as_ref(), message.seq).await,
+            Raw::Reached(tick) if tick <= last => {}
+            Raw::Reached(tick) => fill(&topic, store.as_ref(), tick).await,
+            Raw::Check => fill(&topic, store.as_ref(), 0).await,
         }
     }
 }
 
 fn send_out(topic: &Topic, message: Arc<Message>, is_complete: bool) {
     let before = topic.last.swap(message.seq, Ordering::SeqCst);
-    let _ = topic.out.send(Step { before, message, is_complete });
+    topic.out.send(Step { before, message, notes: Arc::default(), is_complete });
 }
 
 /// Marks the last message of a page that reaches up to the present: with it everything has been told.
@@ -215,20 +246,17 @@ fn marked(page: Vec<Message>) -> impl Iterator<Item = (Arc<Message>, bool)> {
     page.into_iter().enumerate().map(move |(index, message)| (Arc::new(message), index + 1 == last))
 }
 
-/// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on.
-async fn fill(topic: &Topic, store: &dyn MessageStore) {
+/// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on. `goal` is a
+/// tick that is known to be taken, or 0.
+async fn fill(topic: &Topic, store: &dyn MessageStore, goal: i64) {
     let mut wait = Duration::from_millis(50);
+    let mut is_latest = false;
     loop {
-        match store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await {
-            Ok(messages) => {
-                let full = messages.len() == REPLAY_PAGE;
-                for (message, is_complete) in marked(messages) {
-                    send_out(topic, message, is_complete);
-                }
-                if !full {
-                    return;
-                }
-            }
+        match fill_page(topic, store).await {
+            Ok(true) => {}
+            Ok(false) if is_latest || topic.last.load(Ordering::SeqCst) >= goal => return,
+            // Right after a failover the store may tell less than was acknowledged before.
+            Ok(false) => is_latest = store.latest_head(topic.key).await.is_ok(),
             Err(error) => {
                 tracing::debug!(%error, "a gap in a channel could not be filled yet");
                 tokio::time::sleep(wait).await;
@@ -239,6 +267,16 @@ async fn fill(topic: &Topic, store: &dyn MessageStore) {
             return;
         }
     }
+}
+
+/// Sends out one page; tells whether there may be more.
+async fn fill_page(topic: &Topic, store: &dyn MessageStore) -> Result<bool> {
+    let page = store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await?;
+    let is_full = page.len() == REPLAY_PAGE;
+    for (message, is_complete) in marked(page) {
+        send_out(topic, message, is_complete);
+    }
+    Ok(is_full)
 }
 
 /// Takes the topic away if nobody listens.
@@ -260,13 +298,15 @@ pub struct Told {
     pub after: i64,
     /// The message as it is now.
     pub message: Arc<Message>,
+    /// What other listeners made of it.
+    pub notes: Arc<Notes>,
 }
 
 /// One listener's view of a channel: every change after its position, in order, each at most once. Where it was too slow
 /// for the node's buffer it reads on from the store: coalesced, but complete.
 pub struct Feed {
     key: ChannelKey,
-    out: broadcast::Receiver<Step>,
+    out: ring::Receiver<Step>,
     position: i64,
     /// The tick as of which the listener knows every message.
     complete: i64,
@@ -294,7 +334,7 @@ impl Feed {
         self.complete = after;
         self.told = HashMap::new();
         // The node's present tick may be ahead of what the buffer will tell.
-        let _ = self.topic.raw.send(Raw::Check);
+        self.topic.tell(Raw::Check);
         self.behind();
     }
 
@@ -310,7 +350,7 @@ impl Feed {
     pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
             if let Some((message, is_complete)) = self.replay.pop_front() {
-                if let Some(told) = self.step(message, is_complete) {
+                if let Some(told) = self.step(message, Arc::default(), is_complete) {
                     return Ok(Some(told));
                 }
                 continue;
@@ -318,7 +358,12 @@ impl Feed {
             // Before the store is read, or what comes in meanwhile would be passed over.
             let last = self.topic.last.load(Ordering::SeqCst);
             if self.is_behind || (self.position < last && self.out.is_empty()) {
-                let page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                let mut page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                if page.is_empty() && self.position < last {
+                    // Before that is believed: right after a failover the store may tell less than was acknowledged.
+                    self.store.latest_head(self.key).await?;
+                    page = self.store.changes(self.key, self.position, REPLAY_PAGE).await?;
+                }
                 self.is_behind = page.len() == REPLAY_PAGE;
                 self.replay.extend(marked(page));
                 if self.replay.is_empty() {
@@ -331,20 +376,18 @@ impl Feed {
             }
             match self.out.recv().await {
                 Ok(step) if step.before <= self.position => {
-                    if let Some(told) = self.step(step.message, step.is_complete) {
+                    if let Some(told) = self.step(step.message, step.notes, step.is_complete) {
                         return Ok(Some(told));
                     }
                 }
                 // The listener is behind the node: the store has what it was not told, this change included.
                 Ok(step) => self.is_behind |= step.message.seq > self.position,
-                Err(broadcast::error::RecvError::Lagged(_)) => self.behind(),
-                // The topic holds a sender, and this feed the topic: it cannot close.
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                Err(Lagged) => self.behind(),
             }
         }
     }
 
-    fn step(&mut self, message: Arc<Message>, is_complete: bool) -> Option<Told> {
+    fn step(&mut self, message: Arc<Message>, notes: Arc<Notes>, is_complete: bool) -> Option<Told> {
         if message.seq <= self.position {
             return None;
         }
@@ -358,7 +401,7 @@ impl Feed {
         if is_complete {
             self.reach(message.seq);
         }
-        Some(Told { before, after, message })
+        Some(Told { before, after, message, notes })
     }
 
     /// From here on the listener knows every message as of `tick`.

@@ -9,13 +9,17 @@
 mod alter;
 mod append;
 mod lane;
+mod rivals;
 mod thread;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use dashmap::DashMap;
 use quikapp_entities::{MessageId, Timestamp, UserId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use alter::{Alteration, Aspect};
 
@@ -76,8 +80,17 @@ pub struct Appended {
 
 /// What a lane is asked to do.
 pub(crate) enum Command {
-    Append { draft: Box<Draft>, done: oneshot::Sender<Result<Appended>> },
-    Alter { id: MessageId, alteration: Alteration, done: oneshot::Sender<Result<Arc<Message>>> },
+    Append {
+        draft: Box<Draft>,
+        done: oneshot::Sender<Result<Appended>>,
+    },
+    Alter {
+        id: MessageId,
+        alteration: Alteration,
+        done: oneshot::Sender<Result<Arc<Message>>>,
+    },
+    /// Another node asks for a turn.
+    GiveWay,
 }
 
 /// Tells that a channel's counters moved.
@@ -97,16 +110,36 @@ pub(crate) struct Inner {
     pub(crate) activity: Activity,
 }
 
+/// Tells the lanes at which other nodes ask for a turn.
+async fn give_way(log: Weak<Inner>, mut asked: broadcast::Receiver<ChannelKey>) {
+    loop {
+        match asked.recv().await {
+            Ok(key) => {
+                let Some(log) = log.upgrade() else { return };
+                if let Some(lane) = log.lanes.get(&key) {
+                    // A lane without room for this is asked again.
+                    let _ = lane.try_send(Command::GiveWay);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
 impl Log {
-    /// Logs over a store; every channel that changes is told to `activity`.
+    /// Logs over a store; every channel that changes is told to `activity`. Needs a Tokio runtime.
     #[must_use]
     pub fn new(store: Arc<dyn MessageStore>, hub: Hub, env: Environment, activity: Activity) -> Self {
-        Self { inner: Arc::new(Inner { store, hub, env, lanes: DashMap::new(), activity }) }
+        let asked = hub.turns_asked();
+        let inner = Arc::new(Inner { store, hub, env, lanes: DashMap::new(), activity });
+        tokio::spawn(give_way(Arc::downgrade(&inner), asked));
+        Self { inner }
     }
 
-    /// The channel's last tick and counter.
+    /// The channel's last tick and counter, for what must not go by an older one; see [`MessageStore::latest_head`].
     pub async fn head(&self, key: ChannelKey) -> Result<Head> {
-        self.inner.store.head(key).await
+        self.inner.store.latest_head(key).await
     }
 
     /// Appends a message. What is sent at the same time to the same channel is committed together.
