@@ -20,7 +20,8 @@ use crate::{
     graphiql, health, http,
     http::{
         answer,
-        single::{self, Reservations, STREAM_TOKEN},
+        reservation::Reservations,
+        single::{self, STREAM_TOKEN},
     },
     identity::{Authenticator, Caller, Identity, new_request_id},
     limits::Limits,

@@ -8,6 +8,7 @@ pub mod accept;
 pub(crate) mod answer;
 mod body;
 pub(crate) mod credentials;
+pub(crate) mod reservation;
 pub(crate) mod single;
 mod stream;
 mod wire;
