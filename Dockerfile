@@ -8,6 +8,8 @@ COPY entities entities
 COPY migration migration
 COPY chat chat
 COPY graphql graphql
+# Not built, but a member of the workspace.
+COPY bench bench
 COPY src src
 COPY web/dist web/dist
 # The caches outlive the build, so that a second one compiles only what changed.

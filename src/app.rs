@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Executor, Request};
+use async_graphql::Request;
 use axum::{
     Router,
     extract::{Request as HttpRequest, State},
@@ -17,7 +17,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     failure::{ErrorCode, Failure},
-    graphiql, health, http,
+    graphiql,
+    guard::Shape,
+    health, http,
     http::{
         answer,
         reservation::Reservations,
@@ -68,6 +70,7 @@ pub struct App {
     pub(crate) readiness: Box<Readiness>,
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
+    pub(crate) shape: Shape,
     pub(crate) sessions: Sessions,
     pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
@@ -76,21 +79,29 @@ pub struct App {
 }
 
 impl App {
-    /// Serves `executor` to whom `authenticator` knows, and to anonymous callers.
-    pub fn new(executor: impl Executor, authenticator: impl Authenticator, settings: Settings) -> Self {
+    /// Serves `engine` to whom `authenticator` knows, and to anonymous callers.
+    pub fn new(engine: impl Engine, authenticator: impl Authenticator, settings: Settings) -> Self {
         Self {
-            engine: Box::new(executor),
+            engine: Box::new(engine),
             authenticator: Box::new(authenticator),
             context: Box::new(|request, _| request),
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
             settings,
+            shape: Shape::default(),
             sessions: Sessions::default(),
             reservations: Reservations::default(),
             counters: Counters::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Lets the guard weigh documents by what is known of the schema; without this nothing counts as a list.
+    #[must_use]
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
     }
 
     /// Lets `context` put more into the data of each operation: loaders, the caller's address.

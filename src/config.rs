@@ -3,6 +3,7 @@
 //! [`Options`] is what was said, on the command line or in the environment; [`Config`] is what it means. Every error is one line
 //! that names the setting, and none shows a value that may hold a password.
 
+mod limits;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser, value_parser};
 
-pub use self::secret::Secret;
-use crate::{app::Settings, limits::Limits, origins::Origins};
+use quikapp_chat::presence::Timing;
+
+pub use self::{limits::LimitOptions, secret::Secret};
+use crate::{app::Settings, origins::Origins};
 
 /// A setting is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,38 +102,33 @@ pub struct Options {
         help_heading = "Server"
     )]
     pub log: String,
-    /// Bytes of an HTTP request body
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
-        value_name = "BYTES", global = true, help_heading = "Limits")]
-    pub max_body_bytes: u32,
-    /// Bytes of one WebSocket message from a client
-    #[arg(long, env = "MAX_MESSAGE_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
-        value_name = "BYTES", global = true, help_heading = "Limits")]
-    pub max_message_bytes: u32,
-    /// Operations running on one WebSocket
-    #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
-        value_name = "COUNT", global = true, help_heading = "Limits")]
-    pub max_socket_operations: u32,
-    /// WebSockets and streams of one user open on this server
-    #[arg(long, env = "MAX_USER_CONNECTIONS", default_value_t = 100, value_parser = value_parser!(u32).range(1..),
-        value_name = "COUNT", global = true, help_heading = "Limits")]
-    pub max_user_connections: u32,
-    /// From the opening of a WebSocket to its `connection_init`
-    #[arg(long, env = "INIT_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub init_timeout: u32,
-    /// For the head of an HTTP request; idle connections are kept as long
-    #[arg(long, env = "HEADER_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub header_timeout: u32,
-    /// For the body of an HTTP request
-    #[arg(long, env = "BODY_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub body_timeout: u32,
-    /// For a query or mutation
-    #[arg(long, env = "OPERATION_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
-        value_name = "SECONDS", global = true, help_heading = "Limits")]
-    pub operation_timeout: u32,
+    /// How much one client may take.
+    #[command(flatten)]
+    pub limits: LimitOptions,
+    /// For which a connection counts without a sign of life from its server; one is given five times as often
+    #[arg(long, env = "PRESENCE_TTL", default_value_t = 300, value_parser = value_parser!(u32).range(1..=86_400),
+        value_name = "SECONDS", global = true, help_heading = "Presence")]
+    pub presence_ttl: u32,
+    /// For which somebody stays online after the last connection closed; at most PRESENCE_TTL
+    #[arg(
+        long,
+        env = "PRESENCE_GRACE",
+        default_value_t = 30,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_grace: u32,
+    /// Without any operation until somebody is AWAY; 0 = never
+    #[arg(
+        long,
+        env = "PRESENCE_AWAY_AFTER",
+        default_value_t = 600,
+        value_name = "SECONDS",
+        global = true,
+        help_heading = "Presence"
+    )]
+    pub presence_away_after: u32,
 }
 
 /// Where data is kept.
@@ -167,6 +165,8 @@ pub struct Config {
     pub settings: Settings,
     /// How long an access token lives.
     pub access_token_life: Duration,
+    /// How long presence holds.
+    pub presence: Timing,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -191,20 +191,18 @@ impl Config {
             let message = format!("`{part}` is not an origin such as https://app.example.com");
             ConfigError::new("ALLOWED_ORIGINS", message)
         })?;
+        let access_token_life = Duration::from_secs(u64::from(options.access_token_life));
+        let mut limits = options.limits.limits();
+        // No earlier than half-way, or a client would do nothing but renew.
+        limits.token_notice = limits.token_notice.min(access_token_life / 2);
+        if options.presence_grace > options.presence_ttl {
+            return Err(ConfigError::new("PRESENCE_GRACE", "must be at most PRESENCE_TTL"));
+        }
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-        let access_token_life = seconds(options.access_token_life);
-        let limits = Limits {
-            body_bytes: options.max_body_bytes as usize,
-            message_bytes: options.max_message_bytes as usize,
-            operations_per_socket: options.max_socket_operations as usize,
-            connections_per_user: options.max_user_connections as usize,
-            init_timeout: seconds(options.init_timeout),
-            header_timeout: seconds(options.header_timeout),
-            body_timeout: seconds(options.body_timeout),
-            operation_timeout: seconds(options.operation_timeout),
-            // No earlier than half-way, or a client would do nothing but renew.
-            token_notice: Limits::default().token_notice.min(access_token_life / 2),
-            ..Limits::default()
+        let presence = Timing {
+            ttl: seconds(options.presence_ttl),
+            grace: seconds(options.presence_grace),
+            away_after: Some(seconds(options.presence_away_after)).filter(|after| !after.is_zero()),
         };
         let settings =
             Settings { origins, introspection: options.introspection, graphiql: options.graphiql, limits };
@@ -215,6 +213,7 @@ impl Config {
             listen: options.listen,
             settings,
             access_token_life,
+            presence,
             log_format: options.log_format,
             log: options.log,
             jwt_secret,

@@ -21,6 +21,8 @@ pub mod metrics;
 pub mod open;
 pub mod operation;
 pub mod origins;
+mod pace;
+pub mod presence;
 mod resume;
 pub mod serve;
 pub mod server;

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use crate::guard;
 
-/// The limits of the transports.
-#[derive(Debug, Clone)]
+/// The limits of the transports. Each has a setting, see [`crate::config::LimitOptions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// Connections open at a time, WebSockets and streams among them; others wait to be accepted.
+    pub connections: usize,
+    /// Bytes of the head of an HTTP request, its address with a query in it included.
+    pub head_bytes: usize,
     /// Bytes of an HTTP request body.
     pub body_bytes: usize,
+    /// Operations of an HTTP request that is a list of them; with none lists are refused.
+    pub batch_operations: usize,
     /// Bytes of one incoming WebSocket message.
     pub message_bytes: usize,
     /// Operations running on one WebSocket.
@@ -31,7 +37,7 @@ pub struct Limits {
     pub event_heartbeat: Duration,
     /// Between two signs of life on a quiet stream of parts.
     pub part_heartbeat: Duration,
-    /// For one message to be taken by the peer of a WebSocket or stream.
+    /// For a peer to take what is written to it: one message of a WebSocket or stream, or 64 KiB of an answer.
     pub write_timeout: Duration,
     /// For running requests after a shutdown began.
     pub shutdown_grace: Duration,
@@ -42,7 +48,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 20_000,
+            head_bytes: 128 * 1024,
             body_bytes: 1_000_000,
+            batch_operations: 0,
             message_bytes: 1_000_000,
             operations_per_socket: 100,
             connections_per_user: 100,

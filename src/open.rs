@@ -21,6 +21,17 @@ const MONGODB_DATABASE: &str = "quikapp";
 /// # Errors
 /// One line for the operator that names the setting and shows no password.
 pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
+    open_with(config, |store| store).await
+}
+
+/// The same with `wrap` around the message store, by which tests put faults between it and everything else.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    config: &Config,
+    wrap: impl FnOnce(Arc<dyn MessageStore>) -> Arc<dyn MessageStore> + Send,
+) -> Result<Chat, ConfigError> {
     let environment = Environment::default();
     let (database, store, hub) = match &config.stores {
         Stores::Embedded { file } => {
@@ -30,7 +41,7 @@ pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
             let database = Database::sqlite(file).await.map_err(|error| failed("DATABASE_URL", &error))?;
             migrate(database.connection()).await.map_err(|error| failed("DATABASE_URL", &error))?;
             let store = SqliteStore::open(file).map_err(|error| failed("DATABASE_URL", &error))?;
-            let store: Arc<dyn MessageStore> = Arc::new(store);
+            let store = wrap(Arc::new(store));
             let hub = Hub::alone(Arc::clone(&store), &environment);
             (database, store, hub)
         }
@@ -41,7 +52,7 @@ pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
             let store = MongoStore::open(mongodb_url, mongodb_database(mongodb_url))
                 .await
                 .map_err(|error| failed("MONGODB_URL", &error))?;
-            let store: Arc<dyn MessageStore> = Arc::new(store);
+            let store = wrap(Arc::new(store));
             let hub = Hub::joined(Arc::clone(&store), redis_url, &config.redis_prefix, &environment)
                 .await
                 .map_err(|error| failed("REDIS_URL", &error))?;
@@ -49,7 +60,8 @@ pub async fn open(config: &Config) -> Result<Chat, ConfigError> {
         }
     };
     let jwt_secret = config.jwt_secret()?.as_bytes().to_vec();
-    let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret });
+    let presence = config.presence;
+    let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret, presence });
     Ok(chat.with_access_token_life(config.access_token_life))
 }
 

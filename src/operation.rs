@@ -2,9 +2,10 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_graphql::{Data, Executor, Request, Response, Value, Variables};
-use async_graphql_parser::types::OperationType;
+use async_graphql::{Data, Executor, Request, Response, ServerError, Value, Variables};
+use async_graphql_parser::types::{ExecutableDocument, OperationType};
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use quikapp_graphql::{Api, Delivered, Rendered};
 use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,20 +19,45 @@ use crate::{
 
 /// A schema, whatever its types.
 pub trait Engine: Send + Sync + 'static {
+    /// Readies a request for a subscription: the `operation`, which is the only one in the parsed `document`.
+    fn select(&self, request: Request, operation: Option<&str>, document: &ExecutableDocument) -> Request;
     /// Runs a query or mutation.
     fn execute(&self, request: Request) -> BoxFuture<'static, Response>;
     /// Runs a subscription.
-    fn stream(&self, request: Request) -> BoxStream<'static, Response>;
+    fn stream(&self, request: Request) -> BoxStream<'static, Delivered>;
 }
 
+/// Any executor, which tells each subscriber by itself.
 impl<E: Executor> Engine for E {
+    fn select(&self, request: Request, _: Option<&str>, _: &ExecutableDocument) -> Request {
+        request
+    }
+
     fn execute(&self, request: Request) -> BoxFuture<'static, Response> {
         let executor = self.clone();
         async move { Executor::execute(&executor, request).await }.boxed()
     }
 
-    fn stream(&self, request: Request) -> BoxStream<'static, Response> {
-        Executor::execute_stream(self, request, None::<Arc<Data>>)
+    fn stream(&self, request: Request) -> BoxStream<'static, Delivered> {
+        Executor::execute_stream(self, request, None::<Arc<Data>>).map(Delivered::Response).boxed()
+    }
+}
+
+/// The schema of the domain, which tells many subscribers at once.
+pub(crate) struct Shared(pub(crate) Api);
+
+impl Engine for Shared {
+    fn select(&self, request: Request, operation: Option<&str>, document: &ExecutableDocument) -> Request {
+        self.0.select(request, operation, document)
+    }
+
+    fn execute(&self, request: Request) -> BoxFuture<'static, Response> {
+        let api = self.0.clone();
+        async move { api.execute(request).await }.boxed()
+    }
+
+    fn stream(&self, request: Request) -> BoxStream<'static, Delivered> {
+        self.0.stream(request)
     }
 }
 
@@ -113,6 +139,7 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
         operation_name,
         &params.variables,
         settings.introspection,
+        &app.shape,
         &settings.limits.guard,
     )?;
     if let Some(cursor) = params.resume_after
@@ -121,16 +148,25 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
         resume::set_after(&mut checked.document, &mut params.variables, cursor);
     }
     let mut request = Request::new(params.query).variables(params.variables);
+    if checked.kind == OperationType::Subscription {
+        request = app.engine.select(request, checked.name.as_deref(), &checked.document);
+    }
     request.set_parsed_query(checked.document);
     Ok(Prepared { request: (app.context)(request, caller), kind: checked.kind, name: checked.name })
 }
 
 /// What a client is told.
 pub struct Outcome {
-    /// With the errors completed.
-    pub response: Response,
+    content: Content,
     /// Nothing was executed, so `data` is left out.
     pub is_request_error: bool,
+}
+
+enum Content {
+    /// With the errors completed.
+    Response(Response),
+    /// Without errors.
+    Rendered(Rendered),
 }
 
 impl Outcome {
@@ -140,35 +176,85 @@ impl Outcome {
         let is_request_error = is_request_error(&response);
         quikapp_graphql::expand(&mut response.errors);
         complete_errors(&mut response, request_id);
-        Self { response, is_request_error }
+        Self { content: Content::Response(response), is_request_error }
     }
 
     /// Of a refusal.
     #[must_use]
     pub fn refused(failure: &Failure, request_id: &str) -> Self {
-        Self { response: Response::from_errors(vec![failure.to_error(request_id)]), is_request_error: true }
+        let response = Response::from_errors(vec![failure.to_error(request_id)]);
+        Self { content: Content::Response(response), is_request_error: true }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn errors(&self) -> &[ServerError] {
+        match &self.content {
+            Content::Response(response) => &response.errors,
+            Content::Rendered(_) => &[],
+        }
+    }
+
+    /// The field `cursor` of the root field, as far as it can stand on a line.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        let cursor = match &self.content {
+            Content::Response(response) => resume::cursor(&response.data)?,
+            Content::Rendered(rendered) => rendered.cursor()?,
+        };
+        (!cursor.is_empty() && !cursor.contains(['\n', '\r', '\0'])).then_some(cursor)
     }
 
     /// Whether it is an event that could not be told. It ends its stream, so that no later cursor passes over it.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.response.data == Value::Null && !self.response.errors.is_empty()
-    }
-
-    /// As JSON is made of it: errors first, so that readers of logs see them.
-    pub fn body(&self) -> impl Serialize + '_ {
-        Body {
-            errors: &self.response.errors,
-            data: (!self.is_request_error).then_some(&self.response.data),
-            extensions: &self.response.extensions,
+        match &self.content {
+            Content::Response(response) => response.data == Value::Null && !response.errors.is_empty(),
+            Content::Rendered(_) => false,
         }
     }
+
+    /// Appends its JSON: errors first, so that readers of logs see them.
+    pub fn write(&self, out: &mut String) {
+        match &self.content {
+            Content::Rendered(rendered) => {
+                out.reserve(rendered.len() + 8);
+                rendered.write(out);
+            }
+            Content::Response(response) => {
+                let body = Body {
+                    errors: &response.errors,
+                    data: (!self.is_request_error).then_some(&response.data),
+                    extensions: &response.extensions,
+                };
+                match serde_json::to_string(&body) {
+                    Ok(body) => out.push_str(&body),
+                    Err(error) => {
+                        tracing::error!(%error, "a result cannot be written as JSON");
+                        out.push_str(UNWRITABLE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut json = String::new();
+        self.write(&mut json);
+        json
+    }
 }
+
+/// In place of a result that cannot be written.
+const UNWRITABLE: &str =
+    r#"{"errors":[{"message":"internal error","extensions":{"code":"INTERNAL","retryable":false}}]}"#;
 
 #[derive(Serialize)]
 struct Body<'r> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'r [async_graphql::ServerError],
+    errors: &'r [ServerError],
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'r Value>,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -210,15 +296,21 @@ pub fn stream(
     app.counters.operation(prepared.kind);
     let responses = AssertUnwindSafe(app.engine.stream(prepared.request)).catch_unwind();
     let mut is_first = true;
-    responses.map(move |response| {
-        let Ok(response) = response else {
-            tracing::error!(request_id, "a subscription panicked");
-            return Outcome::refused(&Failure::internal(), &request_id);
+    responses.map(move |delivered| {
+        let response = match delivered {
+            Ok(Delivered::Response(response)) => response,
+            Ok(Delivered::Rendered(rendered)) => {
+                is_first = false;
+                return Outcome { content: Content::Rendered(rendered), is_request_error: false };
+            }
+            Err(_) => {
+                tracing::error!(request_id, "a subscription panicked");
+                return Outcome::refused(&Failure::internal(), &request_id);
+            }
         };
+        let is_refused = std::mem::take(&mut is_first) && is_refused_source(&response);
         let mut outcome = Outcome::new(response, &request_id);
-        if std::mem::take(&mut is_first) {
-            outcome.is_request_error |= is_refused_source(&outcome.response);
-        }
+        outcome.is_request_error |= is_refused;
         outcome
     })
 }

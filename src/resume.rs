@@ -10,7 +10,7 @@ const AFTER: &str = "after";
 /// Lets the root field of a subscription begin after `cursor`: in the variable that its `after` takes, else in the document.
 /// A field without such an argument fails validation then, as it cannot go on anywhere.
 ///
-/// The guard has seen to it that there is one root field. One within a fragment is left alone: the executor does not run it.
+/// The guard has seen to it that the root is one field and nothing else.
 pub(crate) fn set_after(document: &mut ExecutableDocument, variables: &mut Variables, cursor: String) {
     let DocumentOperations::Single(operation) = &mut document.operations else { return };
     let mut selections = operation.node.selection_set.node.items.iter_mut();
@@ -32,5 +32,15 @@ pub(crate) fn set_after(document: &mut ExecutableDocument, variables: &mut Varia
             let name = Positioned::new(Name::new(AFTER), pos);
             field.arguments.push((name, Positioned::new(Value::String(cursor), pos)));
         }
+    }
+}
+
+/// The field `cursor` of the only root field.
+pub(crate) fn cursor(data: &ConstValue) -> Option<&str> {
+    let ConstValue::Object(roots) = data else { return None };
+    let ConstValue::Object(item) = roots.values().next().filter(|_| roots.len() == 1)? else { return None };
+    match item.get("cursor")? {
+        ConstValue::String(cursor) => Some(cursor),
+        _ => None,
     }
 }

@@ -8,26 +8,27 @@ use std::{
 
 use async_trait::async_trait;
 use quikapp_chat::{
-    Chat,
-    entities::SessionId,
-    live::{Control, presence},
-    sessions::SessionStates,
+    Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates,
 };
 use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
 use crate::{
     app::App,
     config::Config,
+    guard::Shape,
     health::Store,
     identity::{Authenticator, Identity},
     metrics::Metric,
-    server, shutdown,
+    operation::Shared,
+    presence, server, shutdown,
 };
 
 /// How often the sessions of open sockets are compared with the database, for changes that nobody announced, and for refreshes.
 const SESSION_SWEEP: Duration = Duration::from_millis(800);
 /// How often tombstones and dead sessions are looked for.
 const CLEAN_UP: Duration = Duration::from_mins(10);
+/// How long the node may take to tell, at its end, whose connections closed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 struct Accounts(Chat);
 
@@ -40,13 +41,21 @@ impl Authenticator for Accounts {
 }
 
 /// Puts the schema over `chat` behind the transports.
-#[must_use]
-pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
-    let schema = quikapp_graphql::schema(chat.clone(), config.settings.introspection);
+///
+/// # Errors
+/// When the schema cannot be read back, which a test excludes.
+pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
+    let api = Shared(quikapp_graphql::Api::new(chat.clone(), config.settings.introspection));
+    let shape =
+        Shape::new(&quikapp_graphql::sdl(), quikapp_graphql::FIELD_COSTS).map_err(io::Error::other)?;
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
-    let app = App::new(schema, Accounts(chat.clone()), config.settings.clone())
+    let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
+        .with_shape(shape)
         .with_context(move |request, caller| {
-            let viewer = caller.identity.as_ref().and_then(Identity::viewer).copied();
+            let viewer: Option<Viewer> = caller.identity.as_ref().and_then(Identity::viewer).copied();
+            if let Some(viewer) = &viewer {
+                context.note_act(viewer.user());
+            }
             let client = quikapp_graphql::Client { ip: caller.ip, user_agent: caller.user_agent.clone() };
             quikapp_graphql::prepare(request, &context, viewer, client)
         })
@@ -68,7 +77,7 @@ pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
             };
             vec![metric("database", database), metric("messages", messages)]
         });
-    Arc::new(app)
+    Ok(Arc::new(app))
 }
 
 /// Serves until the process is told to stop.
@@ -78,16 +87,19 @@ pub fn app(chat: &Chat, config: &Config) -> Arc<App> {
 pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let app = app(&chat, config);
+    let app = app(&chat, config)?;
     tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
-    tokio::spawn(confirm_presence(chat.clone(), Arc::downgrade(&app)));
+    let presence = tokio::spawn(presence::keep(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(clean_up(chat));
     println!("listening on http://{address}");
     if config.settings.graphiql {
         println!("GraphiQL at   http://{address}/graphiql");
     }
     server::serve(listener, app, shutdown::requested()).await;
+    if tokio::time::timeout(LAST_WORDS, presence).await.is_err() {
+        tracing::warn!("who was connected here stays online for a while");
+    }
     Ok(())
 }
 
@@ -101,7 +113,8 @@ async fn close_sockets(chat: Chat, app: Weak<App>) {
             Ok(Control::SessionRevoked { session }) => app.sessions().close_session(session.0),
             Ok(Control::UserDisabled { user }) => app.sessions().close_user(user.0),
             // The sweep finds what was missed.
-            Ok(Control::AccessChanged { .. } | Control::Missed) | Err(RecvError::Lagged(_)) => {}
+            Ok(Control::AccessChanged { .. } | Control::ChannelAccessChanged { .. } | Control::Missed)
+            | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }
@@ -127,38 +140,6 @@ async fn sweep_sessions(chat: Chat, app: Weak<App>) {
                 }
             }
             Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
-        }
-    }
-}
-
-/// Keeps the owners of open sockets online, and lets them go when their last one closes.
-async fn confirm_presence(chat: Chat, app: Weak<App>) {
-    let Some(mut changes) = app.upgrade().map(|app| app.sessions().changes()) else { return };
-    let mut tick = tokio::time::interval(presence::HEARTBEAT);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                let Some(app) = app.upgrade() else { return };
-                for (user, connection) in app.sessions().connections() {
-                    // A store that is away is asked again at the next round, not for each of them.
-                    if chat.hub().presence().connected(user.into(), connection).await.is_err() {
-                        break;
-                    }
-                }
-            }
-            change = changes.recv() => {
-                let Some(change) = change else { return };
-                let presence = chat.hub().presence();
-                let told = if change.is_open {
-                    presence.connected(change.user.into(), change.connection).await
-                } else {
-                    presence.disconnected(change.user.into(), change.connection).await
-                };
-                if let Err(error) = told {
-                    tracing::debug!(%error, "presence is late");
-                }
-            }
         }
     }
 }

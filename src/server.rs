@@ -11,32 +11,39 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     app::{App, router},
     http::{Cut, Peer},
     limits::Limits,
+    pace::Paced,
 };
-
-/// Of the head of a request, its address with a query in it included.
-const HEAD_BYTES: usize = 128 * 1024;
 
 /// Serves `app` on `listener` until `shutdown` ends; then closes sockets with 1001 and lets running requests finish for up to
 /// [`Limits::shutdown_grace`].
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(router(Arc::clone(&app)));
     let builder = builder(&app.settings.limits);
+    let places = Arc::new(Semaphore::new(app.settings.limits.connections.min(Semaphore::MAX_PERMITS)));
     tokio::pin!(shutdown);
     loop {
+        // Without a place new connections wait in the system's queue until one ends.
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            Ok((listener.accept().await?, place))
+        };
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
+            Ok(((stream, address), place)) => {
                 let (app, builder, service) = (Arc::clone(&app), builder.clone(), service.clone());
-                let connection = connect(stream, Peer(address), app.clone(), builder, service);
+                let connection = connect(stream, Peer(address), app.clone(), builder, service, place);
                 tokio::spawn(app.tasks.track_future(connection));
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -61,11 +68,14 @@ async fn connect(
     app: Arc<App>,
     builder: Builder,
     service: TowerToHyperService<axum::Router>,
+    place: OwnedSemaphorePermit,
 ) {
     // Small messages are sent at once.
     let _ = stream.set_nodelay(true);
     let cut = Cut::default();
     let given = cut.clone();
+    // A WebSocket keeps its place when this is done.
+    let stream = Paced::new(stream, app.settings.limits.write_timeout, place);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(given.clone());
@@ -101,7 +111,7 @@ fn builder(limits: &Limits) -> Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(limits.head_bytes)
         // For the answer to an upgrade, see `http::get`.
         .preserve_header_case(true)
         .keep_alive(true);

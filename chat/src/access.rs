@@ -17,7 +17,7 @@ use quikapp_entities::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select, SelectTwo};
 
-pub(crate) use self::standing::{VisibleChannels, present, visible};
+pub(crate) use self::standing::{VisibleChannels, present, present_as, visible};
 use crate::{Chat, Error, Result, messages::model::ChannelKey};
 
 /// Somebody with valid credentials.

@@ -2,10 +2,11 @@
 
 use futures_util::{StreamExt, stream};
 use quikapp_entities::{ChannelId, MessageId, UserId, WorkspaceId};
+use uuid::Uuid;
 
 use crate::{
     Chat, Error, Result,
-    live::Control,
+    live::{Control, viewer::workspace_log},
     messages::model::{ChannelKey, SystemEvent},
 };
 
@@ -40,6 +41,34 @@ impl Chat {
     /// Writes lines into timelines. The change itself is committed, so a failure is logged and not told to the caller.
     pub(crate) async fn write_lines(&self, lines: Vec<Line>) {
         stream::iter(lines).for_each_concurrent(AT_ONCE, |line| self.write_line(line)).await;
+    }
+
+    /// Tells those who follow the workspace that a part of it, its own fields or somebody in it, is not as it was. The change
+    /// itself is committed, so a failure is logged and not told to the caller.
+    pub(crate) async fn tell_workspaces(
+        &self,
+        workspaces: &[WorkspaceId],
+        author: UserId,
+        event: &SystemEvent,
+        part: Uuid,
+    ) {
+        let tell = |workspace: &WorkspaceId| {
+            let key = workspace_log(*workspace);
+            // One entry for each part, which moves up each time: who was away learns of it once.
+            let id = MessageId(Uuid::from_u128(workspace.0.as_u128() ^ part.as_u128().rotate_left(64)));
+            async move {
+                for attempt in 0..2 {
+                    match self.log.note(key, author, event.clone(), id).await {
+                        Ok(()) => return,
+                        Err(error) if attempt > 0 => {
+                            tracing::warn!(workspace = %key.workspace, %error, "a change of a workspace is not told");
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        };
+        stream::iter(workspaces).for_each_concurrent(AT_ONCE, tell).await;
     }
 
     async fn write_line(&self, line: Line) {

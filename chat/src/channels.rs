@@ -8,14 +8,13 @@ mod tests;
 use std::sync::Arc;
 
 use quikapp_entities::{
-    ChannelId, Timestamp, UserId, WorkspaceId, channel_members,
+    ChannelId, Timestamp, UserId, WorkspaceId,
     channels::{self, ChannelType, HistoryVisibility},
     workspace_members::MemberRole,
     workspaces,
 };
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, Set,
 };
 
 pub(crate) use self::input::DIRECT_PREFIX;
@@ -25,10 +24,11 @@ pub use self::{
 };
 use crate::{
     Chat, Error, Result,
-    access::{ChannelMember, ChannelReader, WorkspaceMember, present},
+    access::{ChannelMember, ChannelReader, WorkspaceMember},
     aftermath::{Line, to_the_end},
     channel_members::{distinct, is_direct, key_of, people_of_workspace, rows},
     database::{Database, Fault},
+    live::Control,
     messages::model::SystemEvent,
     workspaces::settings::Settings,
 };
@@ -131,6 +131,7 @@ impl Chat {
         let now = self.env.now();
         let id = ChannelId(self.env.uuid());
         let channel = Arc::new(new.into_model(id, workspace, creator, now));
+        let is_open = channel.kind != ChannelType::Private;
         let chat = self.clone();
         to_the_end(async move {
             let people = chat
@@ -154,6 +155,10 @@ impl Chat {
                 .map_err(taken)?;
             for (user, _) in people {
                 chat.access_changed(user, workspace, Some(id));
+            }
+            if is_open {
+                let event = SystemEvent::ChannelCreated { channel: id };
+                chat.tell_workspaces(&[workspace], creator, &event, id.0).await;
             }
             Ok(())
         })
@@ -210,7 +215,7 @@ impl Chat {
         let change = Arc::new(change);
         to_the_end(async move {
             let now = chat.env.now();
-            let (changed, affected) = chat
+            let changed = chat
                 .db
                 .write(move |tx| {
                     let change = Arc::clone(&change);
@@ -218,22 +223,19 @@ impl Chat {
                         let mut channel = rows::lock_channel(tx, key.channel).await?;
                         let changed = change(&mut channel)?;
                         if changed.is_empty() {
-                            return Ok((changed, Vec::new()));
+                            return Ok(changed);
                         }
                         channel.updated_at = now;
                         write_fields(tx, channel).await?;
-                        let affected = if changed.contains(&"historyVisibility") {
-                            users_in(tx, key.channel).await?
-                        } else {
-                            Vec::new()
-                        };
-                        Ok((changed, affected))
+                        Ok(changed)
                     })
                 })
                 .await
                 .map_err(taken)?;
-            for user in affected {
-                chat.access_changed(user, key.workspace, Some(key.channel));
+            if changed.contains(&"historyVisibility") {
+                // One announcement, however many members there are.
+                let (workspace, channel) = (key.workspace, key.channel);
+                chat.hub.announce(Control::ChannelAccessChanged { workspace, channel });
             }
             if !changed.is_empty() {
                 let changed = changed.into_iter().map(Into::into).collect();
@@ -298,15 +300,4 @@ async fn write_fields(tx: &DatabaseTransaction, channel: channels::Model) -> std
         .exec(tx)
         .await?;
     Ok(())
-}
-
-async fn users_in(tx: &DatabaseTransaction, channel: ChannelId) -> std::result::Result<Vec<UserId>, Fault> {
-    Ok(channel_members::Entity::find()
-        .select_only()
-        .column(channel_members::Column::UserId)
-        .filter(channel_members::Column::ChannelId.eq(channel))
-        .filter(present())
-        .into_tuple()
-        .all(tx)
-        .await?)
 }

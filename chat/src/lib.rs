@@ -19,6 +19,7 @@ pub mod messages;
 pub mod paging;
 mod passwords;
 pub mod people;
+pub mod presence;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]
@@ -49,6 +50,8 @@ pub struct Parts {
     pub environment: Environment,
     /// Signs and checks access tokens; at least 32 bytes.
     pub jwt_secret: Vec<u8>,
+    /// How long presence holds.
+    pub presence: presence::Timing,
 }
 
 /// The whole domain behind one cheap handle; its functions are in `impl Chat` blocks, split by noun.
@@ -60,6 +63,7 @@ pub struct Chat {
     pub(crate) log: Log,
     pub(crate) env: Environment,
     pub(crate) auth: Arc<Authentication>,
+    pub(crate) presence: Arc<presence::Service>,
 }
 
 impl Chat {
@@ -70,7 +74,9 @@ impl Chat {
         tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
         let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
-        Self { db: parts.database, store: parts.store, hub: parts.hub, log, env: parts.environment, auth }
+        let Parts { database: db, store, hub, environment: env, .. } = parts;
+        let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
+        Self { db, store, hub, log, env, auth, presence }
     }
 
     /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.

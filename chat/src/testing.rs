@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -30,11 +33,15 @@ use crate::{
 
 /// Appends messages and finds them; changes none.
 #[derive(Default)]
-pub(crate) struct Messages(Mutex<HashMap<ChannelKey, Vec<Message>>>);
+pub(crate) struct Messages {
+    by_channel: Mutex<HashMap<ChannelKey, Vec<Message>>>,
+    /// Whether it tells of no changes until the latest head is asked for, like a primary that has just taken over.
+    pub(crate) lags: AtomicBool,
+}
 
 impl Messages {
     pub(crate) fn of(&self, key: ChannelKey) -> Vec<Message> {
-        self.0.lock().unwrap().get(&key).cloned().unwrap_or_default()
+        self.by_channel.lock().unwrap().get(&key).cloned().unwrap_or_default()
     }
 }
 
@@ -44,6 +51,10 @@ impl MessageStore for Messages {
         let of_last = |last: &Message| Head { seq: last.seq, visible_count: last.visible_count };
         Ok(self.of(key).last().map(of_last).unwrap_or_default())
     }
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head> {
+        self.lags.store(false, Ordering::SeqCst);
+        self.head(key).await
+    }
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
         let mut heads = Vec::new();
         for key in keys {
@@ -52,7 +63,7 @@ impl MessageStore for Messages {
         Ok(heads)
     }
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {
-        self.0.lock().unwrap().entry(key).or_default().extend_from_slice(messages);
+        self.by_channel.lock().unwrap().entry(key).or_default().extend_from_slice(messages);
         Ok(Inserted { committed: messages.len(), conflict: None })
     }
     async fn replace(&self, _: &Message, _: i64) -> Result<Replaced> {
@@ -72,8 +83,11 @@ impl MessageStore for Messages {
         assert_eq!(query.scope, Scope::Timeline);
         Ok(self.of(key))
     }
-    async fn changes(&self, key: ChannelKey, after: i64, _: usize) -> Result<Vec<Message>> {
-        Ok(self.of(key).into_iter().filter(|message| message.seq > after).collect())
+    async fn changes(&self, key: ChannelKey, after: i64, limit: usize) -> Result<Vec<Message>> {
+        if self.lags.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
+        Ok(self.of(key).into_iter().filter(|message| message.seq > after).take(limit).collect())
     }
     async fn newest(&self, _: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
         Ok(Vec::new())
@@ -144,8 +158,14 @@ impl World {
         let store: Arc<dyn MessageStore> = Arc::clone(&messages) as _;
         let environment = Environment::default();
         let hub = Hub::alone(Arc::clone(&store), &environment);
-        let parts =
-            Parts { database: Database::new(connection), store, hub, environment, jwt_secret: vec![7; 32] };
+        let parts = Parts {
+            database: Database::new(connection),
+            store,
+            hub,
+            environment,
+            jwt_secret: vec![7; 32],
+            presence: crate::presence::Timing::default(),
+        };
         Self { chat: Chat::new(parts), messages, _directory: directory }
     }
 

@@ -26,6 +26,7 @@ use crate::{
     channels,
     database::Fault,
     error::Validation,
+    messages::model::SystemEvent,
     paging::{Page, Window},
 };
 
@@ -142,23 +143,29 @@ impl Chat {
         update.updated_at = Set(self.env.now());
         let (id, actor) = (member.id(), member.viewer().user());
         let update = Arc::new(update);
-        self.db
-            .write(move |tx| {
-                let update = Arc::clone(&update);
-                Box::pin(async move {
-                    let roles = rows::hold_workspace_members(tx, id, &[actor]).await?;
-                    if roles.get(&actor).is_none_or(|role| *role < MemberRole::Admin) {
-                        return Err(Error::Forbidden("only admins of the workspace may do this").into());
-                    }
-                    workspaces::Entity::update_many()
-                        .set(update.as_ref().clone())
-                        .filter(workspaces::Column::Id.eq(id))
-                        .exec(tx)
-                        .await?;
-                    Ok(())
+        let chat = self.clone();
+        to_the_end(async move {
+            chat.db
+                .write(move |tx| {
+                    let update = Arc::clone(&update);
+                    Box::pin(async move {
+                        let roles = rows::hold_workspace_members(tx, id, &[actor]).await?;
+                        if roles.get(&actor).is_none_or(|role| *role < MemberRole::Admin) {
+                            return Err(Error::Forbidden("only admins of the workspace may do this").into());
+                        }
+                        workspaces::Entity::update_many()
+                            .set(update.as_ref().clone())
+                            .filter(workspaces::Column::Id.eq(id))
+                            .exec(tx)
+                            .await?;
+                        Ok(())
+                    })
                 })
-            })
-            .await?;
+                .await?;
+            chat.tell_workspaces(&[id], actor, &SystemEvent::WorkspaceUpdated, id.0).await;
+            Ok(())
+        })
+        .await?;
         self.workspace_member(member.viewer(), id).await
     }
 

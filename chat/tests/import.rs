@@ -50,6 +50,7 @@ impl World {
             hub,
             environment,
             jwt_secret: vec![7; 32],
+            presence: quikapp_chat::presence::Timing::default(),
         });
         let registration =
             Registration { email: OWNER.into(), password: "password".into(), display_name: "Owner".into() };

@@ -7,16 +7,18 @@ use quikapp_chat::{
     access,
     accounts::{ProfileChange, Registration},
     entities::{SessionId, user_sessions},
+    live::positions::Positions,
     sessions::{ClientInfo, SignedIn},
 };
 
 use crate::{
     channels::{self, ChannelMembershipConnection},
     context::ContextExt,
+    cursors,
     error::Result,
     ids,
     inputs::change,
-    scalars::{DateTime, URL},
+    scalars::{DateTime, EventCursor, URL},
     users::User,
     workspaces::{self, WorkspaceConnection},
 };
@@ -25,6 +27,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Viewer {
     viewer: access::Viewer,
+    /// Read before anything else, where it was asked for.
+    positions: Option<Positions>,
 }
 
 /// Whoever asks, with what only they may see.
@@ -48,6 +52,17 @@ impl Viewer {
     /// Whether signing in takes a second factor.
     async fn mfa_enabled(&self, ctx: &Context<'_>) -> Result<bool> {
         Ok(ctx.loaders()?.user(self.viewer.user()).await?.mfa_enabled)
+    }
+
+    /// The position of everything that the viewer is a member of, read before all else below `viewer`: follow
+    /// `viewerEvents` after it, and nothing is missed in between.
+    async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
+        let chat = ctx.chat()?;
+        let positions = match &self.positions {
+            Some(positions) => positions.clone(),
+            None => chat.viewer_positions(&self.viewer).await?,
+        };
+        Ok(cursors::viewer_at(&self.viewer, None, &positions, chat.now()))
     }
 
     /// Open sessions, the newest first.
@@ -140,7 +155,7 @@ pub struct SessionPayload {
 impl SessionPayload {
     /// Who has signed in.
     async fn viewer(&self) -> Viewer {
-        Viewer { viewer: self.of }
+        Viewer { viewer: self.of, positions: None }
     }
 }
 
@@ -192,7 +207,14 @@ pub struct AccountQuery;
 impl AccountQuery {
     /// Whoever asks; null without valid credentials.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Viewer>> {
-        Ok(ctx.identity()?.get().map(|viewer| Viewer { viewer }))
+        let Some(viewer) = ctx.identity()?.get() else { return Ok(None) };
+        // Only who goes on from here needs the positions, and they have to be older than everything below.
+        let positions = if ctx.look_ahead().field("syncCursor").exists() {
+            Some(ctx.chat()?.viewer_positions(&viewer).await?)
+        } else {
+            None
+        };
+        Ok(Some(Viewer { viewer, positions }))
     }
 }
 

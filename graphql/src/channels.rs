@@ -128,6 +128,9 @@ pub struct Channel {
     pub updated_at: DateTime,
     #[graphql(skip)]
     pub(crate) reader: ChannelReader,
+    /// The last tick of its log before it was read.
+    #[graphql(skip)]
+    position: i64,
 }
 
 /// A thing of the business outside of the chat.
@@ -166,6 +169,8 @@ impl From<ChannelReader> for Channel {
             last_message_at: channel.last_message_at.map(DateTime),
             created_at: DateTime(channel.created_at),
             updated_at: DateTime(channel.updated_at),
+            // The row is at most a second behind the log, and never ahead of it.
+            position: channel.log_seq,
             reader,
         }
     }
@@ -197,6 +202,11 @@ impl Channel {
         Ok(ctx.loaders()?.user(self.reader.channel().created_by).await?.into())
     }
 
+    /// How many of its ACTIVE members are online, AWAY and DND included, of those that `memberCount` counts. At most ten seconds old with more than 200 members, else as of now.
+    async fn online_member_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        ctx.loaders()?.online_members(self.reader.key().channel, self.member_count).await
+    }
+
     /// The newest message in its timeline that a person wrote, that is not deleted, and that the viewer may see.
     async fn last_message(&self, ctx: &Context<'_>) -> Option<Result<Message>> {
         async { Ok(ctx.loaders()?.newest(self.reader.key().channel).await?.map(Message::from)) }
@@ -209,11 +219,10 @@ impl Channel {
         self.reader.membership().cloned().map(ChannelMembership::from)
     }
 
-    /// The channel's position now. Ask for it before or together with its data, follow `channelEvents` after it, and
-    /// nothing is missed in between.
+    /// The channel's position, read before the channel and what you ask of it: follow `channelEvents` after it, and nothing
+    /// is missed in between. In lists it may be a second old, so that what you just read may be told once more.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
-        let position = ctx.loaders()?.position(self.reader.key()).await?;
-        cursors::channel(ctx, self.reader.key().channel, position)
+        cursors::channel(ctx, self.reader.key().channel, self.position)
     }
 
     /// Its members, in order of their ids.
@@ -249,6 +258,20 @@ impl Channel {
     ) -> Result<MessageConnection> {
         let arguments = HistoryArguments { first, after, last, before, around };
         messages::of_channel(ctx, &self.reader, arguments).await
+    }
+}
+
+impl Channel {
+    /// A channel by id, for a query that begins with it: its position is read first, if the query wants to go on from it.
+    pub(crate) async fn find(ctx: &Context<'_>, id: ChannelId) -> Result<Self> {
+        let (chat, viewer) = (ctx.chat()?, ctx.viewer()?);
+        let reader = chat.channel_reader(&viewer, id).await?;
+        if !ctx.look_ahead().field("syncCursor").exists() {
+            return Ok(reader.into());
+        }
+        let position = chat.position(&reader).await?;
+        let reader = chat.channel_reader(&viewer, id).await?;
+        Ok(Self { position, ..reader.into() })
     }
 }
 
@@ -296,7 +319,7 @@ impl ChannelMembership {
 
     /// The value, if the membership is the viewer's own.
     fn own<T>(&self, ctx: &Context<'_>, value: T) -> Result<Option<T>> {
-        Ok((ctx.viewer()?.user() == self.inner.user_id).then_some(value))
+        Ok(ctx.identity()?.is(self.inner.user_id)?.then_some(value))
     }
 }
 
@@ -404,13 +427,7 @@ impl ChannelQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The channel's id.")] id: ID,
     ) -> Option<Result<Channel>> {
-        Some(
-            async {
-                let viewer = ctx.viewer()?;
-                Ok(ctx.chat()?.channel_reader(&viewer, ids::parse(&id, "id")?).await?.into())
-            }
-            .await,
-        )
+        Some(async { Channel::find(ctx, ids::parse(&id, "id")?).await }.await)
     }
 
     /// The TOPIC channel about a thing. NOT_FOUND if there is none, or the viewer may not see it.

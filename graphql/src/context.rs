@@ -1,11 +1,9 @@
 //! What every resolver may ask its context for.
 
-use std::sync::{Arc, PoisonError, RwLock};
-
 use async_graphql::{Context, Request};
 use quikapp_chat::{Chat, Error, access::Viewer};
 
-use crate::{error::Result, loaders::Loaders};
+use crate::{error::Result, identity::Identity, loaders::Loaders};
 
 /// Who sends a request, as the transport saw it.
 #[derive(Debug, Clone, Default)]
@@ -14,24 +12,6 @@ pub struct Client {
     pub ip: Option<std::net::IpAddr>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
-}
-
-/// Whom a request acts for. Signing in changes it in the middle of a request, so that the payload can be read.
-#[derive(Clone, Default)]
-pub(crate) struct Identity(Arc<RwLock<Option<Viewer>>>);
-
-impl Identity {
-    pub(crate) fn new(viewer: Option<Viewer>) -> Self {
-        Self(Arc::new(RwLock::new(viewer)))
-    }
-
-    pub(crate) fn get(&self) -> Option<Viewer> {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set(&self, viewer: Viewer) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(viewer);
-    }
 }
 
 /// Gives a request all that resolvers ask for. For the transports, on every request.
@@ -65,7 +45,7 @@ impl ContextExt for Context<'_> {
     }
 
     fn viewer(&self) -> Result<Viewer> {
-        self.identity()?.get().ok_or_else(|| Error::Unauthenticated("sign in first").into())
+        Ok(self.identity()?.viewer()?)
     }
 
     fn loaders(&self) -> Result<&Loaders> {

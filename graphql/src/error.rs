@@ -11,6 +11,13 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone)]
 pub struct Error(quikapp_chat::Error);
 
+impl Error {
+    /// Whether there is no such thing, or none that the viewer may see.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self.0, quikapp_chat::Error::NotFound(_))
+    }
+}
+
 impl From<quikapp_chat::Error> for Error {
     fn from(error: quikapp_chat::Error) -> Self {
         Self(error)

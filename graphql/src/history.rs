@@ -7,7 +7,7 @@ use quikapp_chat::{
     Error,
     access::ChannelReader,
     entities::ids::MessageKey,
-    messages::{HistoryPage, HistoryRequest},
+    messages::{self, HistoryPage, HistoryRequest},
     store::Scope,
 };
 
@@ -87,6 +87,7 @@ impl MessageConnection {
         ctx: &Context<'_>,
         reader: &ChannelReader,
         scope: Scope,
+        root: Option<&messages::Message>,
         arguments: HistoryArguments,
     ) -> Result<Self> {
         let request = arguments.request()?;
@@ -97,6 +98,15 @@ impl MessageConnection {
             0
         };
         let page = ctx.chat()?.history(reader, scope, request).await?;
+        let position = match root {
+            // What is shown of the thread beside its replies was read before the position.
+            Some(root) if position > 0 => {
+                let now = ctx.chat()?.messages(reader.viewer(), &[root.api_id()]).await?;
+                let is_same = now.values().any(|now| now.seq == root.seq);
+                if is_same { position } else { position.min(root.seq) }
+            }
+            _ => position,
+        };
         Ok(Self::new(page, cursors::channel(ctx, reader.key().channel, position)?))
     }
 

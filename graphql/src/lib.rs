@@ -11,9 +11,12 @@ mod blocks;
 mod channel_mutations;
 mod channels;
 mod context;
+mod costs;
 mod cursors;
 mod error;
+mod fanout;
 mod history;
+mod identity;
 mod ids;
 mod inputs;
 mod loaders;
@@ -31,10 +34,11 @@ mod users;
 mod workspaces;
 
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
-use quikapp_chat::Chat;
 
 pub use context::{Client, prepare};
+pub use costs::{FIELD_COSTS, FieldCost, Reads};
 pub use error::{ErrorCode, expand};
+pub use fanout::{Api, Delivered, Rendered};
 
 /// What can be asked.
 #[derive(MergedObject, Default)]
@@ -68,19 +72,12 @@ pub struct Subscription(
     presence::PresenceSubscription,
 );
 
-/// The schema with its domain.
+/// The schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
     // The transports bound documents before they come here, each fragment counted once.
     Schema::build(Query::default(), Mutation::default(), Subscription::default()).limit_recursive_depth(256)
-}
-
-/// The schema over a domain. `introspection`: whether clients may ask for it.
-#[must_use]
-pub fn schema(chat: Chat, introspection: bool) -> Schema {
-    let builder = builder().data(chat);
-    if introspection { builder.finish() } else { builder.disable_introspection().finish() }
 }
 
 /// The schema in its own language: the same bytes in every mode.

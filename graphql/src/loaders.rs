@@ -13,29 +13,29 @@ use futures_util::{
 };
 use quikapp_chat::{
     Chat, Error,
-    access::{ChannelReader, Viewer, WorkspaceMember},
+    access::{ChannelReader, WorkspaceMember},
     entities::{
         ChannelId, SessionId, UserId, WorkspaceId, channel_members, ids::MessageKey, user_sessions, users,
         workspace_members,
     },
-    live::presence::Presence,
-    messages::{ChannelKey, Message},
+    messages::Message,
+    presence::Presence,
 };
 
-use crate::{context::Identity, error::Result};
+use crate::{error::Result, identity::Identity};
 
 /// Most keys of one query.
 const BATCH: usize = 1_000;
 /// Turns of the runtime for which a field waits for others to ask too.
 const TURNS: usize = 10;
 
-/// Reads many values at once for one viewer.
+/// Reads many values at once, and asks who the viewer is only where it matters.
 trait Source: Send + Sync + 'static {
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
     type Value: Clone + Send + Sync + 'static;
     fn load(
         chat: &Chat,
-        viewer: &Viewer,
+        identity: &Identity,
         keys: &[Self::Key],
     ) -> impl Future<Output = quikapp_chat::Result<HashMap<Self::Key, Self::Value>>> + Send;
 }
@@ -99,10 +99,10 @@ impl<S: Source> OneLoader<S> {
                 forming.batch = None;
                 forming.keys.drain().collect()
             });
-            let viewer = identity.get().ok_or(Error::Unauthenticated("sign in first"))?;
+            identity.require()?;
             let mut found = HashMap::with_capacity(keys.len());
             for part in keys.chunks(BATCH) {
-                found.extend(S::load(&chat, &viewer, part).await?);
+                found.extend(S::load(&chat, &identity, part).await?);
             }
             Ok(found)
         };
@@ -111,14 +111,14 @@ impl<S: Source> OneLoader<S> {
 }
 
 macro_rules! source {
-    ($name:ident, $key:ty => $value:ty, |$chat:ident, $viewer:ident, $keys:ident| $body:expr) => {
+    ($name:ident, $key:ty => $value:ty, |$chat:ident, $identity:ident, $keys:ident| $body:expr) => {
         struct $name;
         impl Source for $name {
             type Key = $key;
             type Value = $value;
             async fn load(
                 $chat: &Chat,
-                $viewer: &Viewer,
+                $identity: &Identity,
                 $keys: &[$key],
             ) -> quikapp_chat::Result<HashMap<$key, $value>> {
                 $body
@@ -127,49 +127,54 @@ macro_rules! source {
     };
 }
 
-source!(Users, UserId => Arc<users::Model>, |chat, _viewer, keys| {
+source!(Users, UserId => Arc<users::Model>, |chat, _identity, keys| {
     Ok(chat.users(keys).await?.into_iter().map(|user| (user.id, Arc::new(user))).collect())
 });
-source!(Acquaintances, UserId => Arc<users::Model>, |chat, viewer, keys| {
-    let met: Vec<UserId> = chat.acquaintances(viewer, keys).await?.into_iter().collect();
+source!(Acquaintances, UserId => Arc<users::Model>, |chat, identity, keys| {
+    let met: Vec<UserId> = chat.acquaintances(&identity.viewer()?, keys).await?.into_iter().collect();
     Ok(chat.users(&met).await?.into_iter().map(|user| (user.id, Arc::new(user))).collect())
 });
-source!(Sessions, SessionId => user_sessions::Model, |chat, viewer, _keys| {
-    Ok(chat.sessions(viewer).await?.into_iter().map(|session| (session.id, session)).collect())
+source!(Sessions, SessionId => user_sessions::Model, |chat, identity, _keys| {
+    Ok(chat.sessions(&identity.viewer()?).await?.into_iter().map(|session| (session.id, session)).collect())
 });
-source!(Presences, UserId => Presence, |chat, _viewer, keys| {
-    Ok(chat.hub().presence().of(keys).await?.into_iter().map(|presence| (presence.user, presence)).collect())
+source!(Presences, UserId => Presence, |chat, identity, keys| chat.presences(&identity.viewer()?, keys).await);
+source!(OnlineMembers, (ChannelId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_channels(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
 });
-source!(Workspaces, WorkspaceId => WorkspaceMember, |chat, viewer, keys| {
-    chat.workspace_members_by_ids(viewer, keys).await
+source!(OnlinePeople, (WorkspaceId, i32) => i32, |chat, _identity, keys| {
+    let counts = chat.online_in_workspaces(keys).await?;
+    Ok(keys.iter().filter_map(|key| Some((*key, *counts.get(&key.0)?))).collect())
 });
-source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |chat, viewer, keys| {
+source!(Workspaces, WorkspaceId => WorkspaceMember, |chat, identity, keys| {
+    chat.workspace_members_by_ids(&identity.viewer()?, keys).await
+});
+source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |chat, identity, keys| {
     let mut users: HashMap<WorkspaceId, Vec<UserId>> = HashMap::new();
     for (workspace, user) in keys {
         users.entry(*workspace).or_default().push(*user);
     }
     let workspaces: Vec<WorkspaceId> = users.keys().copied().collect();
     let mut found = HashMap::new();
-    for (workspace, own) in chat.workspace_members_by_ids(viewer, &workspaces).await? {
+    for (workspace, own) in chat.workspace_members_by_ids(&identity.viewer()?, &workspaces).await? {
         let members = chat.workspace_memberships(&own, &users[&workspace]).await?;
         found.extend(members.into_iter().map(|(user, member)| ((workspace, user), member)));
     }
     Ok(found)
 });
-source!(Positions, ChannelKey => i64, |chat, _viewer, keys| chat.positions(keys).await);
-source!(Channels, ChannelId => ChannelReader, |chat, viewer, keys| chat.channel_readers(viewer, keys).await);
-source!(Messages, MessageKey => Arc<Message>, |chat, viewer, keys| {
-    Ok(chat.messages(viewer, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
+source!(Channels, ChannelId => ChannelReader, |chat, identity, keys| chat.channel_readers(&identity.viewer()?, keys).await);
+source!(Messages, MessageKey => Arc<Message>, |chat, identity, keys| {
+    Ok(chat.messages(&identity.viewer()?, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
 });
-source!(Newest, ChannelId => Arc<Message>, |chat, viewer, keys| {
-    let readers: Vec<_> = chat.channel_readers(viewer, keys).await?.into_values().collect();
+source!(Newest, ChannelId => Arc<Message>, |chat, identity, keys| {
+    let readers: Vec<_> = chat.channel_readers(&identity.viewer()?, keys).await?.into_values().collect();
     let newest = chat.newest_messages(&readers).await?;
     Ok(newest.into_iter().map(|(channel, message)| (channel, Arc::new(message))).collect())
 });
-source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, viewer, keys| {
-    chat.memberships_by_ids(viewer, keys).await
+source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, identity, keys| {
+    chat.memberships_by_ids(&identity.viewer()?, keys).await
 });
-source!(DirectMembers, ChannelId => Vec<UserId>, |chat, viewer, keys| chat.members_of_direct(viewer, keys).await);
+source!(DirectMembers, ChannelId => Vec<UserId>, |chat, identity, keys| chat.members_of_direct(&identity.viewer()?, keys).await);
 
 /// The loaders of one request.
 pub struct Loaders {
@@ -177,9 +182,10 @@ pub struct Loaders {
     acquaintances: OneLoader<Acquaintances>,
     sessions: OneLoader<Sessions>,
     presences: OneLoader<Presences>,
+    online_members: OneLoader<OnlineMembers>,
+    online_people: OneLoader<OnlinePeople>,
     workspaces: OneLoader<Workspaces>,
     workspace_members: OneLoader<WorkspaceMembers>,
-    positions: OneLoader<Positions>,
     channels: OneLoader<Channels>,
     messages: OneLoader<Messages>,
     newest: OneLoader<Newest>,
@@ -194,9 +200,10 @@ impl Loaders {
             acquaintances: OneLoader::new(chat, identity),
             sessions: OneLoader::new(chat, identity),
             presences: OneLoader::new(chat, identity),
+            online_members: OneLoader::new(chat, identity),
+            online_people: OneLoader::new(chat, identity),
             workspaces: OneLoader::new(chat, identity),
             workspace_members: OneLoader::new(chat, identity),
-            positions: OneLoader::new(chat, identity),
             channels: OneLoader::new(chat, identity),
             messages: OneLoader::new(chat, identity),
             newest: OneLoader::new(chat, identity),
@@ -220,9 +227,19 @@ impl Loaders {
         self.sessions.get(id).await
     }
 
-    /// Somebody's presence.
-    pub(crate) async fn presence(&self, id: UserId) -> Result<Presence> {
-        Ok(self.presences.get(id).await?.ok_or(Error::Internal)?)
+    /// Somebody's presence, if the viewer may see it.
+    pub(crate) async fn presence(&self, id: UserId) -> Result<Option<Presence>> {
+        self.presences.get(id).await
+    }
+
+    /// How many members of a channel that the viewer may read are online, given how many there are.
+    pub(crate) async fn online_members(&self, channel: ChannelId, members: i32) -> Result<i32> {
+        Ok(self.online_members.get((channel, members)).await?.unwrap_or_default())
+    }
+
+    /// How many people of one of the viewer's workspaces are online, given how many there are.
+    pub(crate) async fn online_people(&self, workspace: WorkspaceId, people: i32) -> Result<i32> {
+        Ok(self.online_people.get((workspace, people)).await?.unwrap_or_default())
     }
 
     /// The viewer's membership in a workspace.
@@ -237,11 +254,6 @@ impl Loaders {
         user: UserId,
     ) -> Result<Option<workspace_members::Model>> {
         self.workspace_members.get((workspace, user)).await
-    }
-
-    /// The last tick of a channel that the viewer may read.
-    pub(crate) async fn position(&self, channel: ChannelKey) -> Result<i64> {
-        Ok(self.positions.get(channel).await?.unwrap_or_default())
     }
 
     /// The viewer's right to read a channel.

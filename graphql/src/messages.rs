@@ -57,6 +57,8 @@ pub struct Message {
     /// The channel's tick of its latest change. It grows with every change in the channel; the greater one is the newer
     /// state of a message.
     pub seq: BigInt,
+    /// Where it was written.
+    pub channel_id: ID,
     /// The channel's tick of its creation: messages of a channel stand in this order, for everyone and for ever.
     pub ts: BigInt,
     /// What it mainly is.
@@ -88,6 +90,7 @@ impl From<Arc<messages::Message>> for Message {
         Self {
             id: ids::id(inner.api_id()),
             seq: BigInt(inner.seq),
+            channel_id: ids::id(inner.key.channel),
             ts: BigInt(inner.ts),
             kind: inner.kind.into(),
             text: inner.text.clone(),
@@ -135,12 +138,12 @@ impl Message {
 
     /// What happened to the channel; only on messages of kind SYSTEM.
     async fn system_event(&self) -> Option<SystemEvent> {
-        self.inner.system.as_ref().map(SystemEvent::of)
+        self.inner.system.as_ref().and_then(SystemEvent::of)
     }
 
     /// The sender's own id for it; null for everyone but the author.
     async fn client_message_id(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        let is_own = ctx.viewer()?.user() == self.inner.author;
+        let is_own = ctx.identity()?.is(self.inner.author)?;
         // On SYSTEM messages it is the server's.
         let is_shown = is_own && self.inner.kind != messages::MessageKind::System;
         Ok(self.inner.client_message_id.clone().filter(|_| is_shown))
@@ -165,9 +168,8 @@ impl Message {
     }
 
     /// Reactions by emoji, in order of each emoji's first.
-    async fn reaction_groups(&self, ctx: &Context<'_>) -> Result<Vec<ReactionGroup>> {
-        let viewer = ctx.viewer()?.user();
-        Ok(self.inner.reactions.iter().map(|group| ReactionGroup::of(group, viewer)).collect())
+    async fn reaction_groups(&self) -> Vec<ReactionGroup> {
+        (0..self.inner.reactions.len()).map(|index| ReactionGroup::of(&self.inner, index)).collect()
     }
 
     /// Single reactions, oldest first, with a given emoji or all.
@@ -189,7 +191,7 @@ impl Message {
     /// Whether the viewer may change what it says.
     async fn viewer_can_edit(&self, ctx: &Context<'_>) -> Result<bool> {
         let changeable = !self.inner.is_deleted() && self.inner.kind != messages::MessageKind::System;
-        Ok(changeable && ctx.viewer()?.user() == self.inner.author)
+        Ok(changeable && ctx.identity()?.is(self.inner.author)?)
     }
 }
 
@@ -220,19 +222,23 @@ pub struct SystemEvent {
 }
 
 impl SystemEvent {
-    fn of(event: &messages::SystemEvent) -> Self {
+    fn of(event: &messages::SystemEvent) -> Option<Self> {
         use messages::SystemEvent as Domain;
         let (kind, member) = match event {
             Domain::MemberJoined { user } => (SystemEventType::MemberJoined, Some(*user)),
             Domain::MemberLeft { user, .. } => (SystemEventType::MemberLeft, Some(*user)),
             Domain::MemberChanged { user, .. } => (SystemEventType::MemberUpdated, Some(*user)),
             Domain::ChannelUpdated { .. } => (SystemEventType::ChannelUpdated, None),
+            // These stand in no channel.
+            Domain::ChannelCreated { .. } | Domain::WorkspaceUpdated | Domain::UserUpdated { .. } => {
+                return None;
+            }
         };
         let changed = match event {
             Domain::ChannelUpdated { changed } => changed.clone(),
             _ => Vec::new(),
         };
-        Self { kind, changed, member }
+        Some(Self { kind, changed, member })
     }
 }
 
@@ -423,5 +429,5 @@ pub(crate) async fn of_channel(
     reader: &quikapp_chat::access::ChannelReader,
     arguments: HistoryArguments,
 ) -> Result<MessageConnection> {
-    MessageConnection::read(ctx, reader, Scope::Timeline, arguments).await
+    MessageConnection::read(ctx, reader, Scope::Timeline, None, arguments).await
 }

@@ -1,5 +1,7 @@
 //! Reactions: types, put and take back.
 
+use std::sync::Arc;
+
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 use quikapp_chat::{
     entities::{UserId, ids::MessageKey},
@@ -20,35 +22,43 @@ use crate::{
 const TOP_USERS: usize = 5;
 
 /// One emoji on a message, with everybody who put it.
-#[derive(Clone, SimpleObject)]
-#[graphql(complex)]
 pub struct ReactionGroup {
-    /// The emoji, or a name in colons.
-    emoji: String,
-    /// How many users put it.
-    count: usize,
-    /// Whether the viewer is one of them.
-    viewer_has_reacted: bool,
-    #[graphql(skip)]
-    top: Vec<UserId>,
+    message: Arc<messages::Message>,
+    index: usize,
 }
 
 impl ReactionGroup {
-    pub(crate) fn of(group: &messages::ReactionGroup, viewer: UserId) -> Self {
-        Self {
-            emoji: group.emoji.clone(),
-            count: group.users.len(),
-            viewer_has_reacted: group.users.iter().any(|reactor| reactor.user == viewer),
-            top: group.users.iter().take(TOP_USERS).map(|reactor| reactor.user).collect(),
-        }
+    pub(crate) fn of(message: &Arc<messages::Message>, index: usize) -> Self {
+        Self { message: Arc::clone(message), index }
+    }
+
+    fn users(&self) -> impl Iterator<Item = UserId> {
+        self.message.reactions.get(self.index).into_iter().flat_map(|group| &group.users).map(|by| by.user)
     }
 }
 
-#[ComplexObject]
+/// One emoji on a message, with everybody who put it.
+#[Object]
 impl ReactionGroup {
+    /// The emoji, or a name in colons.
+    async fn emoji(&self) -> &str {
+        self.message.reactions.get(self.index).map_or("", |group| &group.emoji)
+    }
+
+    /// How many users put it.
+    async fn count(&self) -> usize {
+        self.users().count()
+    }
+
+    /// Whether the viewer is one of them.
+    async fn viewer_has_reacted(&self, ctx: &Context<'_>) -> Result<bool> {
+        Ok(ctx.identity()?.is_among(self.users())?)
+    }
+
     /// The first five users who put it.
     async fn top_users(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
-        User::load_all(ctx, &self.top).await
+        let top: Vec<UserId> = self.users().take(TOP_USERS).collect();
+        User::load_all(ctx, &top).await
     }
 }
 

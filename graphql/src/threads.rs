@@ -61,6 +61,13 @@ impl Thread {
         let reader = ctx.loaders()?.channel(self.root.key.channel).await?;
         let first = first.or(if last.is_none() && before.is_none() { Some(50) } else { None });
         let arguments = HistoryArguments { first, after, last, before, around: None };
-        MessageConnection::read(ctx, &reader, Scope::Thread(self.root.id), arguments).await
+        MessageConnection::read(
+            ctx,
+            &reader,
+            Scope::Thread(self.root.id),
+            Some(self.root.as_ref()),
+            arguments,
+        )
+        .await
     }
 }

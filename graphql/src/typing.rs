@@ -10,12 +10,15 @@ use quikapp_chat::{
     entities::{ChannelId, Timestamp, UserId, ids::MessageKey},
     live::{
         Control,
-        typing::{Place, TypingChange},
+        typing::{Place, TypingChange, TypingFeed},
     },
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{context::ContextExt, error::Result, ids, scalars::DateTime, users::User};
+
+/// How long a stream waits before it asks again whether the viewer may see the channel.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// What telling that one types gives.
 #[derive(SimpleObject)]
@@ -100,7 +103,7 @@ impl TypingSubscription {
         let controls = chat.hub().controls();
         chat.channel_reader(&viewer, channel).await?;
         let place = place(ctx, channel, thread_root_id.as_ref()).await?;
-        let changes = chat.hub().typing().changes();
+        let changes = chat.hub().typing().changes(place);
         let mut typing = chat.hub().typing().current(place).await?;
         typing.remove(&viewer.user());
         let watch = Watch { tell: !typing.is_empty(), chat, viewer, place, controls, changes, typing };
@@ -113,7 +116,7 @@ struct Watch {
     viewer: Viewer,
     place: Place,
     controls: Receiver<Control>,
-    changes: Receiver<TypingChange>,
+    changes: TypingFeed,
     typing: HashMap<UserId, Timestamp>,
     /// Whether there is something that was not told.
     tell: bool,
@@ -129,10 +132,11 @@ impl Watch {
             let end = self.typing.values().min().copied();
             let silence = end.map(|end| Duration::from_millis(u64::try_from(end.0 - now.0).unwrap_or(0) + 1));
             tokio::select! {
+                biased;
                 control = self.controls.recv() => if !self.may_stay(control).await {
                     return None;
                 },
-                change = self.changes.recv() => match change {
+                change = self.changes.next() => match change {
                     Ok(change) => self.note(&change),
                     Err(RecvError::Lagged(_)) => self.look().await,
                     Err(RecvError::Closed) => return None,
@@ -168,11 +172,26 @@ impl Watch {
     }
 
     async fn may_stay(&self, control: std::result::Result<Control, RecvError>) -> bool {
-        match control {
-            Ok(Control::AccessChanged { user, .. }) if user != self.viewer.user() => true,
-            Ok(Control::SessionRevoked { session }) => session != self.viewer.session(),
-            Ok(Control::UserDisabled { user }) => user != self.viewer.user(),
-            _ => self.chat.channel_reader(&self.viewer, self.place.channel).await.is_ok(),
+        let is_concerned = match control {
+            Ok(Control::AccessChanged { user, channel, .. }) => {
+                user == self.viewer.user() && channel.is_none_or(|channel| channel == self.place.channel)
+            }
+            Ok(Control::ChannelAccessChanged { channel, .. }) => channel == self.place.channel,
+            Ok(Control::SessionRevoked { session }) => return session != self.viewer.session(),
+            Ok(Control::UserDisabled { user }) => return user != self.viewer.user(),
+            Ok(Control::Missed) | Err(RecvError::Lagged(_)) => true,
+            Err(RecvError::Closed) => return false,
+        };
+        if !is_concerned {
+            return true;
+        }
+        loop {
+            match self.chat.channel_reader(&self.viewer, self.place.channel).await {
+                Ok(_) => return true,
+                // Nothing is told until it is known.
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(RETRY).await,
+                Err(_) => return false,
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! People: type, look-up, presence.
+//! People: type, look-up.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use futures_util::future::try_join_all;
 use quikapp_chat::{
     Error,
     entities::{UserId, users},
-    live::presence,
 };
 
 use crate::{
     context::ContextExt,
     error::Result,
     ids,
+    presence::Presence,
     scalars::{DateTime, URL},
 };
 
@@ -95,44 +95,9 @@ impl User {
 
 #[ComplexObject]
 impl User {
-    /// Whether they are online; null while that cannot be found out.
+    /// Whether they are online; null for those who share no channel with the viewer, and while it cannot be found out.
     async fn presence(&self, ctx: &Context<'_>) -> Option<Result<Presence>> {
-        Some(async { Ok(ctx.loaders()?.presence(self.key).await?.into()) }.await)
-    }
-}
-
-/// How somebody is to be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(remote = "presence::PresenceStatus")]
-pub enum PresenceStatus {
-    /// Has an open connection.
-    Online,
-    /// Has one, and said to be away.
-    Away,
-    /// Has one, and does not want to be disturbed.
-    Dnd,
-    /// Has none.
-    Offline,
-}
-
-/// Whether somebody is online, over all of their devices.
-#[derive(Clone, SimpleObject)]
-pub struct Presence {
-    /// Whose.
-    user_id: ID,
-    /// How they are to be reached.
-    status: PresenceStatus,
-    /// Their last sign of life; null if none is known.
-    last_seen_at: Option<DateTime>,
-}
-
-impl From<presence::Presence> for Presence {
-    fn from(presence: presence::Presence) -> Self {
-        Self {
-            user_id: ids::id(presence.user),
-            status: presence.status.into(),
-            last_seen_at: presence.last_seen_at.map(DateTime),
-        }
+        async { Ok(ctx.loaders()?.presence(self.key).await?.map(Presence::from)) }.await.transpose()
     }
 }
 

@@ -93,6 +93,12 @@ impl Workspace {
         Ok(ctx.loaders()?.user(self.member.workspace().owner_id).await?.into())
     }
 
+    /// How many of its people are online, AWAY and DND included. At most ten seconds old with more than 200 people, else as
+    /// of now.
+    async fn online_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        ctx.loaders()?.online_people(self.member.id(), self.member_count).await
+    }
+
     /// Its channels that the viewer may see, by name.
     async fn channels(
         &self,

@@ -4,6 +4,7 @@
 mod m0001_accounts;
 mod m0002_workspaces;
 mod m0003_channels;
+mod m0004_presence;
 mod run;
 mod table;
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_accounts::Migration),
             Box::new(m0002_workspaces::Migration),
             Box::new(m0003_channels::Migration),
+            Box::new(m0004_presence::Migration),
         ]
     }
 }

@@ -328,7 +328,14 @@ mod tests {
         let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(&file).unwrap());
         let environment = Environment::default();
         let hub = Hub::alone(Arc::clone(&store), &environment);
-        let chat = Chat::new(Parts { database, store, hub, environment, jwt_secret: vec![7; 32] });
+        let chat = Chat::new(Parts {
+            database,
+            store,
+            hub,
+            environment,
+            jwt_secret: vec![7; 32],
+            presence: quikapp_chat::presence::Timing::default(),
+        });
 
         let login = fill(&chat).await.unwrap();
         let once = channels(&chat, &login).await;

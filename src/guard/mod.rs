@@ -2,8 +2,16 @@
 //!
 //! The executor walks every fragment again at every spread, before any limit of its own. Here each fragment is weighed once, so
 //! that a document of 24 fragments that each spread the next one twice is refused in microseconds.
+//!
+//! What lists multiply, and what reads from the stores, is known from the schema ([`Shape`]). Beside the size of the answer the
+//! number of store queries is estimated, from above: loaders read for a whole list at a time, but a page within a list is read
+//! for each item of it.
 
+mod arguments;
+mod figures;
 mod scan;
+mod shape;
+mod subscription;
 mod weigh;
 
 use std::collections::HashSet;
@@ -14,12 +22,16 @@ use async_graphql_parser::{
     types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, VariableDefinition},
 };
 use async_graphql_value::ConstValue;
-use weigh::{Fragments, Weigher, Weight, spreads};
 
+pub use self::shape::Shape;
+use self::{
+    arguments::Arguments,
+    weigh::{Fragments, Weigher, Weight, spreads},
+};
 use crate::failure::Failure;
 
-/// The bounds of one document.
-#[derive(Debug, Clone)]
+/// The bounds of one document. Each has a setting, see [`crate::config::LimitOptions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of its text.
     pub document_bytes: usize,
@@ -39,16 +51,20 @@ pub struct Limits {
     pub aliases: u64,
     /// Directives, with every spread written out.
     pub directives: u64,
-    /// Fields, those of a page times its size.
+    /// Arguments, with every spread written out.
+    pub arguments: u64,
+    /// Variables that the operation declares.
+    pub variables: usize,
+    /// Values within the variables of a request: members of objects and items of lists, at every depth.
+    pub variable_values: usize,
+    /// Fields of the answer, those of a list times its length.
     pub cost: u64,
+    /// Queries that the stores get for the operation, or for one event of a subscription.
+    pub store_queries: u64,
     /// Root fields of a query.
     pub query_fields: u64,
     /// Root fields of a mutation.
     pub mutation_fields: u64,
-    /// What a connection counts as when the document names no page size.
-    pub default_page: u64,
-    /// The largest page that the API gives; more is refused by the field itself.
-    pub largest_page: u64,
 }
 
 impl Default for Limits {
@@ -63,11 +79,13 @@ impl Default for Limits {
             selections: 2_000,
             aliases: 100,
             directives: 100,
+            arguments: 1_000,
+            variables: 100,
+            variable_values: 10_000,
             cost: 50_000,
+            store_queries: 500,
             query_fields: 20,
             mutation_fields: 10,
-            default_page: 50,
-            largest_page: 100,
         }
     }
 }
@@ -81,9 +99,13 @@ pub struct Checked {
     pub kind: OperationType,
     /// Its name, for logs and metrics.
     pub name: Option<String>,
+    /// Fields that its answer, or one event, may have.
+    pub cost: u64,
+    /// Queries that the stores get for it, or for one event, at most.
+    pub store_queries: u64,
 }
 
-/// Parses `text`, chooses the operation and checks it against `limits`.
+/// Parses `text`, chooses the operation and checks it against `limits`, for a schema of the given `shape`.
 ///
 /// # Errors
 /// `BAD_REQUEST` for what is not a valid request, `TOO_COSTLY` for what goes beyond the limits.
@@ -92,30 +114,67 @@ pub fn check(
     operation_name: Option<&str>,
     variables: &Variables,
     introspection: bool,
+    shape: &Shape,
     limits: &Limits,
 ) -> Result<Checked, Failure> {
     scan::scan(text, limits)?;
+    hold_variables(variables, limits)?;
     let document = parse_query(text).map_err(|error| syntax_error(&error))?;
     if document.fragments.len() > limits.fragments {
         return Err(Failure::too_costly(format!("at most {} fragments are allowed", limits.fragments)));
     }
     refuse_unused_fragments(&document)?;
-    let (name, operation) = choose(document.operations, operation_name)?;
+    let (name, mut operation) = choose(document.operations, operation_name)?;
+    let definitions = &operation.node.variable_definitions;
+    if definitions.len() > limits.variables {
+        return Err(Failure::too_costly(format!("at most {} variables are allowed", limits.variables)));
+    }
+    refuse_missing_variables(definitions, variables)?;
 
-    refuse_missing_variables(&operation.node.variable_definitions, variables)?;
-
-    let mut weigher =
-        Weigher::new(&document.fragments, &operation.node.variable_definitions, variables, limits);
-    let own_directives = operation.node.directives.len() as u64;
-    let weight = weigher.weigh_operation(&operation.node)?;
-    hold(&weight, own_directives, operation.node.ty, introspection, limits)?;
-
-    let used = reachable(&document.fragments, [&operation.node]);
     let mut fragments = document.fragments;
-    fragments.retain(|name, _| used.contains(name));
+    let arguments = Arguments { definitions, variables };
+    let weight = Weigher::new(&fragments, arguments, shape, limits).weigh_operation(&operation.node)?;
     let kind = operation.node.ty;
+    hold(&weight, kind, introspection, limits)?;
+    if kind == OperationType::Subscription {
+        subscription::inline_root(&mut operation.node, &fragments, shape.root(kind))?;
+    }
+    let used = reachable(&fragments, [&operation.node]);
+    fragments.retain(|name, _| used.contains(name));
     let document = ExecutableDocument { operations: DocumentOperations::Single(operation), fragments };
-    Ok(Checked { document, kind, name: name.map(|name| name.to_string()) })
+    let name = name.map(|name| name.to_string());
+    Ok(Checked { document, kind, name, cost: weight.cost(), store_queries: weight.store_queries() })
+}
+
+/// The body was bounded in bytes; in memory each value takes some 30 times as much.
+fn hold_variables(variables: &Variables, limits: &Limits) -> Result<(), Failure> {
+    let limit = limits.variable_values;
+    let mut count = variables.len();
+    let mut open: Vec<&ConstValue> = Vec::new();
+    if count <= limit {
+        open.extend(variables.values());
+    }
+    while let Some(value) = open.pop() {
+        count += match value {
+            ConstValue::List(items) => items.len(),
+            ConstValue::Object(members) => members.len(),
+            _ => 0,
+        };
+        if count > limit {
+            break;
+        }
+        match value {
+            ConstValue::List(items) => open.extend(items),
+            ConstValue::Object(members) => open.extend(members.values()),
+            _ => {}
+        }
+    }
+    if count > limit {
+        return Err(Failure::too_costly(format!(
+            "the variables have too many values, at most {limit} are allowed"
+        )));
+    }
+    Ok(())
 }
 
 fn syntax_error(error: &ParseError) -> Failure {
@@ -210,13 +269,7 @@ fn refuse_missing_variables(
     }
 }
 
-fn hold(
-    weight: &Weight,
-    own_directives: u64,
-    kind: OperationType,
-    introspection: bool,
-    limits: &Limits,
-) -> Result<(), Failure> {
+fn hold(weight: &Weight, kind: OperationType, introspection: bool, limits: &Limits) -> Result<(), Failure> {
     if weight.introspects && !introspection {
         return Err(Failure::bad_document("introspection is switched off"));
     }
@@ -231,19 +284,25 @@ fn hold(
     at_most(weight.height, limits.depth, "levels of fields")?;
     at_most(weight.selections, limits.selections, "selections")?;
     at_most(weight.aliases, limits.aliases, "aliases")?;
-    at_most(weight.directives.saturating_add(own_directives), limits.directives, "directives")?;
+    at_most(weight.directives, limits.directives, "directives")?;
+    at_most(weight.arguments, limits.arguments, "arguments")?;
     match kind {
         OperationType::Query => at_most(weight.fields, limits.query_fields, "root fields")?,
         OperationType::Mutation => at_most(weight.fields, limits.mutation_fields, "root fields")?,
-        OperationType::Subscription if weight.fields != 1 || weight.meta_fields > 0 => {
-            return Err(Failure::bad_document("a subscription must have exactly one root field"));
-        }
         OperationType::Subscription => {}
     }
-    if weight.cost > limits.cost {
+    let (cost, store_queries) = (weight.cost(), weight.store_queries());
+    if cost > limits.cost {
         return Err(Failure::too_costly(format!(
-            "the operation may return {} fields, at most {} are allowed; ask for smaller pages",
-            weight.cost, limits.cost
+            "the operation may return {cost} fields, at most {} are allowed; ask for smaller pages",
+            limits.cost
+        )));
+    }
+    if store_queries > limits.store_queries {
+        return Err(Failure::too_costly(format!(
+            "the operation may take {store_queries} store queries, at most {} are allowed; ask for smaller pages, or for fewer \
+             pages within lists",
+            limits.store_queries
         )));
     }
     Ok(())

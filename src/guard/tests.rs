@@ -3,12 +3,32 @@
 use std::{fmt::Write as _, time::Instant};
 
 use async_graphql::Variables;
+use async_graphql_parser::types::Selection;
 
 use super::*;
 use crate::failure::ErrorCode::{self, BadRequest, TooCostly};
 
+const SDL: &str = "
+    type Query { x: Int a(first: Int, last: Int): AConnection! some: A byIds(ids: [ID!]!): [A]! many: [A!]! }
+    type Mutation { x: Int change: A }
+    type Live { x(n: Int): Int other: Int item: A }
+    type AConnection { nodes: [A!]! edges: [AEdge!]! pageInfo: PageInfo! }
+    type AEdge { cursor: String! node: A! }
+    type PageInfo { hasNextPage: Boolean! }
+    type A { t: Int u: Int v: Int w: Int x: Int y: Int other: A friends: [A!]! page(first: Int! = 20): AConnection! }
+    schema { query: Query mutation: Mutation subscription: Live }
+";
+
+fn shape() -> Shape {
+    Shape::new(SDL, &[]).unwrap()
+}
+
+fn with(text: &str, variables: serde_json::Value) -> Result<Checked, Failure> {
+    check(text, None, &Variables::from_json(variables), true, &shape(), &Limits::default())
+}
+
 fn run(text: &str) -> Result<Checked, Failure> {
-    check(text, None, &Variables::default(), true, &Limits::default())
+    with(text, serde_json::Value::Null)
 }
 
 fn code(text: &str) -> Option<ErrorCode> {
@@ -38,7 +58,7 @@ fn fragment_cycles_are_refused() {
 #[test]
 fn only_the_chosen_operation_and_its_fragments_are_left() {
     let text = "query A { ...a } query B { ...b } fragment a on Query { ...c } fragment b on Query { x } fragment c on Query { y }";
-    let checked = check(text, Some("A"), &Variables::default(), true, &Limits::default()).unwrap();
+    let checked = check(text, Some("A"), &Variables::default(), true, &shape(), &Limits::default()).unwrap();
     let mut names: Vec<_> = checked.document.fragments.keys().map(ToString::to_string).collect();
     names.sort();
     assert_eq!(names, ["a", "c"]);
@@ -46,8 +66,8 @@ fn only_the_chosen_operation_and_its_fragments_are_left() {
     assert_eq!(checked.document.operations.iter().count(), 1);
 
     assert_eq!(code(text), Some(BadRequest));
-    assert!(check(text, Some("C"), &Variables::default(), true, &Limits::default()).is_err());
-    assert!(check("{ x }", Some("A"), &Variables::default(), true, &Limits::default()).is_err());
+    assert!(check(text, Some("C"), &Variables::default(), true, &shape(), &Limits::default()).is_err());
+    assert!(check("{ x }", Some("A"), &Variables::default(), true, &shape(), &Limits::default()).is_err());
     assert_eq!(code("{ x } fragment a on Query { x }"), Some(BadRequest));
 }
 
@@ -72,26 +92,159 @@ fn root_fields_are_counted_through_fragments() {
     assert_eq!(code(&format!("mutation {{ {} }}", "x ".repeat(11))), Some(TooCostly));
     let text = "mutation { ...a ...a } fragment a on Mutation { x x x x x x }";
     assert_eq!(code(text), Some(TooCostly));
-    assert_eq!(code("subscription { a }"), None);
-    assert_eq!(code("subscription { a b }"), Some(BadRequest));
-    assert_eq!(code("subscription { ...a a } fragment a on Subscription { b }"), Some(BadRequest));
-    assert_eq!(code("subscription { __typename }"), Some(BadRequest));
+}
+
+fn root_of(text: &str) -> Result<String, Failure> {
+    let checked = run(text)?;
+    let DocumentOperations::Single(operation) = checked.document.operations else { panic!("{text}") };
+    let [selection] = operation.node.selection_set.node.items.as_slice() else { panic!("{text}") };
+    let Selection::Field(field) = &selection.node else { panic!("{text}") };
+    let field = &field.node;
+    let inner = field.selection_set.node.items.iter().map(|selection| match &selection.node {
+        Selection::Field(field) => field.node.response_key().node.to_string(),
+        Selection::FragmentSpread(spread) => format!("...{}", spread.node.fragment_name.node),
+        Selection::InlineFragment(_) => "...".into(),
+    });
+    let mut fragments: Vec<_> = checked.document.fragments.keys().map(ToString::to_string).collect();
+    fragments.sort();
+    Ok(format!(
+        "{}: {} {:?} {fragments:?}",
+        field.response_key().node,
+        field.name.node,
+        inner.collect::<Vec<_>>()
+    ))
 }
 
 #[test]
-fn page_sizes_multiply() {
-    assert_eq!(code("{ a(first: 100) { nodes { b(last: 100) { nodes { x y } } } } }"), None);
+fn the_root_of_a_subscription_may_stand_in_fragments() {
+    for (text, root) in [
+        ("subscription { x }", "x: x [] []"),
+        ("subscription { ...F } fragment F on Live { n: x(n: 1) }", "n: x [] []"),
+        ("subscription { ... on Live { x } }", "x: x [] []"),
+        (
+            "subscription { ... { ... on Live { ...F } } } fragment F on Live { ...G } fragment G on Live { x }",
+            "x: x [] []",
+        ),
+        ("subscription { ...F x ...F } fragment F on Live { x }", "x: x [] []"),
+        (
+            "subscription { ...F item { ...G u } } fragment F on Live { item { t ...H } } fragment G on A { v } fragment H on A { w }",
+            "item: item [\"t\", \"...H\", \"...G\", \"u\"] [\"G\", \"H\"]",
+        ),
+    ] {
+        assert_eq!(root_of(text).unwrap(), root, "{text}");
+    }
+}
+
+#[test]
+fn a_subscription_has_one_root_field() {
+    for text in [
+        "subscription { x other }",
+        "subscription { x ...F } fragment F on Live { other }",
+        "subscription { x b: x }",
+        "subscription { x(n: 1) ... { x(n: 2) } }",
+        "subscription { x(n: 1) x }",
+        "subscription { x: other ... { x } }",
+        "subscription { __typename }",
+        "subscription { ...F } fragment F on Live { __typename }",
+        "subscription { ...F } fragment F on Query { x }",
+        "subscription { ... on A { x } x }",
+        "subscription { ...Missing }",
+        "subscription { x @skip(if: true) }",
+        "subscription { x @include(if: true) }",
+        "subscription($y: Boolean!) { ...F @include(if: $y) } fragment F on Live { x }",
+        "subscription { ... @skip(if: false) { x } }",
+        "subscription { ...F } fragment F on Live { x ...F }",
+        "subscription { ...F } fragment F on Live { ... on Live { ...G } } fragment G on Live { ...F x }",
+        "subscription { ...F } fragment F on Live @other { x }",
+    ] {
+        let failure = check(
+            text,
+            None,
+            &Variables::from_json(serde_json::json!({ "y": true })),
+            true,
+            &shape(),
+            &Limits::default(),
+        );
+        assert_eq!(failure.unwrap_err().code, BadRequest, "{text}");
+    }
+}
+
+fn cost(text: &str, variables: serde_json::Value) -> u64 {
+    with(text, variables).unwrap().cost
+}
+
+#[test]
+fn lists_multiply_what_is_in_them() {
+    let none = serde_json::Value::Null;
+    for (text, expected) in [
+        ("{ x }", 1),
+        ("{ some { t u } }", 3),
+        // A page of 100 and its `nodes`, `pageInfo` once.
+        ("{ a(first: 100) { nodes { t u } pageInfo { hasNextPage } } }", 1 + 1 + 200 + 2),
+        ("{ a(last: 10) { edges { cursor node { t } } } }", 1 + 1 + 10 * 3),
+        ("{ a { nodes { t } } }", 1 + 1 + 50),
+        ("{ a(first: null) { nodes { t } } }", 1 + 1 + 50),
+        // More than the API gives is refused by the field.
+        ("{ a(first: 1000000) { nodes { t } } }", 1 + 1 + 200),
+        ("{ some { page { nodes { t } } } }", 1 + 1 + 1 + 20),
+        ("{ some { friends { t u } } }", 1 + 1 + 20),
+        ("{ byIds(ids: [1, 2, 3]) { t } }", 1 + 3),
+        ("{ byIds(ids: 1) { t } }", 1 + 1),
+        ("{ a(first: 3) { nodes { page(first: 5) { nodes { t } } } } }", 1 + 1 + 3 * (1 + 1 + 5)),
+        // A fragment on a connection has the page of where it is spread.
+        (
+            "{ a: a(first: 3) { ...F } b: a(first: 4) { ...F } } fragment F on AConnection { nodes { t } }",
+            2 + 1 + 3 + 1 + 4,
+        ),
+        ("{ a(first: 3) { ... on AConnection { ... { nodes { t } } } } }", 1 + 1 + 3),
+    ] {
+        assert_eq!(cost(text, none.clone()), expected, "{text}");
+    }
+    let text = "query($n: Int = 7, $ids: [ID!]!) { a(first: $n) { nodes { t } } byIds(ids: $ids) { t } }";
+    assert_eq!(cost(text, serde_json::json!({ "ids": [1, 2] })), 1 + 1 + 7 + 1 + 2);
+    assert_eq!(cost(text, serde_json::json!({ "n": 9, "ids": "1" })), 1 + 1 + 9 + 1 + 1);
+    assert_eq!(cost(text, serde_json::json!({ "n": null, "ids": [] })), 1 + 1 + 50 + 1);
+    let text = "{ a(first: 100) { nodes { page(first: 100) { nodes { t u v w x } } } } }";
+    assert_eq!(code(text), Some(TooCostly));
+    let text = "{ a { ...F } } fragment F on AConnection { nodes { page { nodes { page { edges { node { page { nodes { t } } } } } } } } }";
+    assert_eq!(code(text), Some(TooCostly));
+}
+
+#[test]
+fn store_queries_are_estimated() {
+    let queries = |text: &str| run(text).unwrap().store_queries;
+    for (text, expected) in [
+        ("{ x }", 5),
+        ("{ some { t other { t } } }", 4 + 3),
+        // A loader reads for all of a list, with up to 1,000 objects a query.
+        ("{ a(first: 100) { nodes { other { t } } } }", 4 + 2 + 1),
+        // A page for each item of a page; what is behind each page comes at its own time.
+        ("{ a(first: 10) { nodes { page { nodes { t } } } } }", 4 + 10 * 3 + 1),
+        ("{ a(first: 10) { nodes { page { nodes { other { t } } } } } }", 4 + 10 * (3 + 2) + 1),
+        ("mutation { change { t } }", 20),
+    ] {
+        assert_eq!(queries(text), expected, "{text}");
+    }
+    assert_eq!(code("{ a(first: 100) { nodes { page { nodes { other { t } } } } } }"), Some(TooCostly));
     assert_eq!(
-        code("{ a(first: 100) { nodes { b(last: 100) { nodes { t u v w x y } } } } }"),
+        code("{ many { friends { page { nodes { t } } } } b: many { friends { page { nodes { t } } } } }"),
         Some(TooCostly)
     );
-    // The default page of a connection, three times nested, through a fragment.
-    let text = "{ a { ...c } } fragment c on A { nodes { a { nodes { a { edges { node { x } } } } } } }";
-    assert_eq!(code(text), Some(TooCostly));
-    let text = "query($n: Int = 100) { a(first: $n) { nodes { b(first: $n) { nodes { t u v w x y } } } } }";
-    assert_eq!(code(text), Some(TooCostly));
-    let variables = Variables::from_json(serde_json::json!({ "n": 5 }));
-    assert!(check(text, None, &variables, true, &Limits::default()).is_ok());
+}
+
+#[test]
+fn variables_have_limits() {
+    let declared: String = (0..101).fold(String::new(), |text, n| format!("{text} $v{n}: Int"));
+    assert_eq!(code(&format!("query({declared}) {{ x }}")), Some(TooCostly));
+    let values = |count: usize| serde_json::json!({ "v": { "w": vec![1; count] } });
+    let text = "query($v: JSON) { x(v: $v) }";
+    assert!(with(text, values(9_998)).is_ok());
+    assert_eq!(with(text, values(9_999)).unwrap_err().code, TooCostly);
+    let many: serde_json::Map<_, _> = (0..10_001).map(|n| (format!("v{n}"), serde_json::json!(1))).collect();
+    assert_eq!(with(text, many.into()).unwrap_err().code, TooCostly);
+    let arguments: String = (0..1_001).fold(String::new(), |text, n| format!("{text} v{n}: 1"));
+    assert_eq!(code(&format!("{{ x({arguments}) }}")), Some(TooCostly));
+    assert_eq!(code(&format!("query @a({arguments}) {{ x }}")), Some(TooCostly));
 }
 
 #[test]
@@ -103,7 +256,7 @@ fn introspection_has_bounds_of_its_own_and_a_switch() {
     assert_eq!(code(cubed), Some(TooCostly));
     let deep = format!("{{ __schema {{ types {{ {} }} }} }}", types(40));
     assert_eq!(code(&deep), Some(TooCostly));
-    let off = |text| check(text, None, &Variables::default(), false, &Limits::default());
+    let off = |text| check(text, None, &Variables::default(), false, &shape(), &Limits::default());
     assert!(off("{ ...a } fragment a on Query { __type(name: \"A\") { name } }").is_err());
     assert!(off("{ __typename }").is_ok());
 }
@@ -120,8 +273,7 @@ fn syntax_errors_say_where_without_repeating_the_source() {
 #[test]
 fn required_variables_must_be_given() {
     let text = "query($n: Int!, $m: Int! = 1, $o: Int) { x(n: $n, m: $m, o: $o) }";
-    let with =
-        |variables| check(text, None, &Variables::from_json(variables), true, &Limits::default()).err();
+    let with = |variables| with(text, variables).err();
     assert_eq!(with(serde_json::json!({ "n": 1 })), None);
     let failure = with(serde_json::json!({})).unwrap();
     assert_eq!(failure.message, "variable `$n` of type `Int!` is required");

@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 
-use async_graphql::{Name, Positioned, Variables};
-use async_graphql_parser::types::{
-    Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet, VariableDefinition,
-};
-use async_graphql_value::{ConstValue, Value};
+use async_graphql::{Name, Positioned};
+use async_graphql_parser::types::{Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet};
+use quikapp_graphql::Reads;
 
-use super::Limits;
+use super::{
+    Limits,
+    arguments::Arguments,
+    figures::{Count, Queries},
+    shape::{Many, Shape},
+};
 use crate::failure::Failure;
 
 /// Lists of the introspection system that lead from a type to types.
@@ -18,6 +21,8 @@ const META_LISTS: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFi
 const NESTED_META_LISTS: u64 = 2;
 /// Selection sets within selection sets, through fragments as well.
 const RECURSION: usize = 200;
+/// Items of a connection that is no field's own page: a connection in something else.
+const STRAY_PAGE: u64 = 100;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weight {
@@ -25,14 +30,14 @@ pub(super) struct Weight {
     pub(super) selections: u64,
     pub(super) aliases: u64,
     pub(super) directives: u64,
-    pub(super) cost: u64,
+    pub(super) arguments: u64,
     /// Fields of the set itself, not those within them.
     pub(super) fields: u64,
-    /// Those of them that every type has.
-    pub(super) meta_fields: u64,
     pub(super) introspects: bool,
+    /// Fields of the answer.
+    cost: Count,
+    queries: Queries,
     meta_lists: u64,
-    is_connection: bool,
 }
 
 impl Weight {
@@ -42,11 +47,21 @@ impl Weight {
         self.selections = self.selections.saturating_add(other.selections);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
-        self.cost = self.cost.saturating_add(other.cost);
+        self.arguments = self.arguments.saturating_add(other.arguments);
         self.fields = self.fields.saturating_add(other.fields);
-        self.meta_fields = self.meta_fields.saturating_add(other.meta_fields);
         self.introspects |= other.introspects;
-        self.is_connection |= other.is_connection;
+        self.cost = self.cost.and(other.cost);
+        self.queries = self.queries.and(other.queries);
+    }
+
+    /// How many fields the answer has, at most or usually.
+    pub(super) fn cost(&self) -> u64 {
+        self.cost.of_page(STRAY_PAGE)
+    }
+
+    /// How many queries the stores get, at most.
+    pub(super) fn store_queries(&self) -> u64 {
+        self.queries.of_page(STRAY_PAGE).total()
     }
 }
 
@@ -59,8 +74,8 @@ pub(super) type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
 
 pub(super) struct Weigher<'d> {
     fragments: &'d Fragments,
-    definitions: &'d [Positioned<VariableDefinition>],
-    variables: &'d Variables,
+    arguments: Arguments<'d>,
+    shape: &'d Shape,
     limits: &'d Limits,
     states: HashMap<&'d Name, State>,
     recursion: usize,
@@ -69,19 +84,25 @@ pub(super) struct Weigher<'d> {
 impl<'d> Weigher<'d> {
     pub(super) fn new(
         fragments: &'d Fragments,
-        definitions: &'d [Positioned<VariableDefinition>],
-        variables: &'d Variables,
+        arguments: Arguments<'d>,
+        shape: &'d Shape,
         limits: &'d Limits,
     ) -> Self {
-        Self { fragments, definitions, variables, limits, states: HashMap::new(), recursion: 0 }
+        Self { fragments, arguments, shape, limits, states: HashMap::new(), recursion: 0 }
     }
 
     /// The weight of an operation. Fails on fragments that spread themselves and on introspection beyond its bounds.
     pub(super) fn weigh_operation(&mut self, operation: &'d OperationDefinition) -> Result<Weight, Failure> {
-        self.set(&operation.selection_set.node)
+        let root = self.shape.root(operation.ty);
+        let mut weight = self.set(&operation.selection_set.node, root)?;
+        let own = operation.directives.iter().map(|directive| directive.node.arguments.len()).sum::<usize>();
+        weight.directives = weight.directives.saturating_add(operation.directives.len() as u64);
+        weight.arguments = weight.arguments.saturating_add(own as u64);
+        Ok(weight)
     }
 
-    fn set(&mut self, set: &'d SelectionSet) -> Result<Weight, Failure> {
+    /// `parent` is None where nothing is known; such a selection is of the introspection, or does not pass validation.
+    fn set(&mut self, set: &'d SelectionSet, parent: Option<&'d Name>) -> Result<Weight, Failure> {
         self.recursion += 1;
         if self.recursion > RECURSION {
             return Err(Failure::too_costly("the document is nested too deeply"));
@@ -89,12 +110,19 @@ impl<'d> Weigher<'d> {
         let mut sum = Weight::default();
         for selection in &set.items {
             let mut part = match &selection.node {
-                Selection::Field(field) => self.field(&field.node)?,
-                Selection::InlineFragment(fragment) => self.set(&fragment.node.selection_set.node)?,
+                Selection::Field(field) => self.field(&field.node, parent)?,
+                Selection::InlineFragment(fragment) => {
+                    let condition =
+                        fragment.node.type_condition.as_ref().map(|condition| &condition.node.on.node);
+                    self.set(&fragment.node.selection_set.node, condition.or(parent))?
+                }
                 Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name)?,
             };
+            let directives = selection.node.directives();
+            let arguments = directives.iter().map(|directive| directive.node.arguments.len()).sum::<usize>();
             part.selections = part.selections.saturating_add(1);
-            part.directives = part.directives.saturating_add(selection.node.directives().len() as u64);
+            part.directives = part.directives.saturating_add(directives.len() as u64);
+            part.arguments = part.arguments.saturating_add(arguments as u64);
             sum.add(&part);
         }
         self.recursion -= 1;
@@ -115,76 +143,59 @@ impl<'d> Weigher<'d> {
             return Ok(Weight::default());
         };
         self.states.insert(key, State::Open);
-        let mut weight = self.set(&fragment.node.selection_set.node)?;
-        weight.directives = weight.directives.saturating_add(fragment.node.directives.len() as u64);
+        let fragment = &fragment.node;
+        let mut weight =
+            self.set(&fragment.selection_set.node, Some(&fragment.type_condition.node.on.node))?;
+        weight.directives = weight.directives.saturating_add(fragment.directives.len() as u64);
         self.states.insert(key, State::Done(weight.clone()));
         Ok(weight)
     }
 
-    fn field(&mut self, field: &'d Field) -> Result<Weight, Failure> {
+    fn field(&mut self, field: &'d Field, parent: Option<&'d Name>) -> Result<Weight, Failure> {
         let name = field.name.node.as_str();
-        let inner = self.set(&field.selection_set.node)?;
+        let shape = parent.and_then(|parent| self.shape.get(parent, &field.name.node));
+        let inner = self.set(&field.selection_set.node, shape.map(|shape| &shape.ty))?;
         let is_introspection = matches!(name, "__schema" | "__type");
         if is_introspection
             && (inner.height > self.limits.introspection_depth || inner.meta_lists > NESTED_META_LISTS)
         {
             return Err(Failure::too_costly("the introspection is nested too deeply").at([field.name.pos]));
         }
-        let page = self.page(field, inner.is_connection);
+        let (cost, queries) = match shape.map_or(&Many::One, |shape| &shape.many) {
+            Many::One => (inner.cost.of_page_as_count(STRAY_PAGE), inner.queries.of_page(STRAY_PAGE)),
+            Many::Page(default) => {
+                let page = self.arguments.page(field, *default);
+                (inner.cost.of_page_as_count(page), inner.queries.of_page(page))
+            }
+            Many::OfPage => (inner.cost.per_item(STRAY_PAGE), inner.queries.per_item(STRAY_PAGE)),
+            Many::Items(usual, argument) => {
+                let items = argument
+                    .as_ref()
+                    .and_then(|argument| self.arguments.items(field, argument))
+                    .unwrap_or(*usual);
+                (
+                    inner.cost.of_page_as_count(STRAY_PAGE).times(items),
+                    inner.queries.of_page(STRAY_PAGE).times(items),
+                )
+            }
+        };
+        let queries = match shape.map_or(Reads::Nothing, |shape| shape.reads) {
+            Reads::Nothing => queries,
+            Reads::Together(reads) => queries.beside(reads),
+            Reads::Each(reads) => queries.behind(reads),
+        };
         Ok(Weight {
             // What is below has been held to the depth of introspection.
             height: if is_introspection { 1 } else { inner.height.saturating_add(1) },
             selections: inner.selections,
             aliases: inner.aliases.saturating_add(u64::from(field.alias.is_some())),
             directives: inner.directives,
-            cost: inner.cost.saturating_mul(page).saturating_add(1),
+            arguments: inner.arguments.saturating_add(field.arguments.len() as u64),
             fields: 1,
-            meta_fields: u64::from(name.starts_with("__")),
             introspects: inner.introspects || is_introspection,
+            cost: cost.and(Count::ONE),
+            queries,
             meta_lists: inner.meta_lists + u64::from(META_LISTS.contains(&name)),
-            is_connection: matches!(name, "edges" | "nodes"),
-        })
-    }
-
-    /// How many times the field gives what is selected in it, as far as its arguments tell.
-    fn page(&self, field: &Field, is_connection: bool) -> u64 {
-        let largest = self.limits.largest_page;
-        let sizes = ["first", "last"].iter().filter_map(|name| self.size(&field.get_argument(name)?.node));
-        let page = match sizes.max() {
-            Some(size) => size,
-            None if is_connection => self.limits.default_page,
-            None => field.get_argument("ids").and_then(|ids| self.length(&ids.node)).unwrap_or(1),
-        };
-        page.clamp(1, largest)
-    }
-
-    fn size(&self, value: &Value) -> Option<u64> {
-        match value {
-            Value::Number(number) => number.as_u64(),
-            Value::Variable(name) => match self.variable(name)? {
-                ConstValue::Number(number) => number.as_u64(),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn length(&self, value: &Value) -> Option<u64> {
-        match value {
-            Value::List(items) => Some(items.len() as u64),
-            Value::Variable(name) => match self.variable(name)? {
-                ConstValue::List(items) => Some(items.len() as u64),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn variable(&self, name: &Name) -> Option<&ConstValue> {
-        let given = self.variables.get(name);
-        given.or_else(|| {
-            let definition = self.definitions.iter().find(|definition| definition.node.name.node == *name)?;
-            Some(&definition.node.default_value.as_ref()?.node)
         })
     }
 }

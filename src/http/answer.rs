@@ -38,18 +38,18 @@ pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
         Media::GraphqlResponse => outcome.status(),
         Media::Json => StatusCode::OK,
     };
-    write(status, outcome, media)
+    write(status, outcome.json(), media)
 }
 
 /// What the executor refused, with the status of that whatever the type.
 pub(crate) fn refused(outcome: &Outcome, media: Media) -> Response {
-    write(outcome.status(), outcome, media)
+    write(outcome.status(), outcome.json(), media)
 }
 
 /// What was refused before.
 pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Response {
     let status = if failure.in_graphql && media == Media::Json { StatusCode::OK } else { failure.status };
-    let mut response = write(status, &Outcome::refused(failure, request_id), media);
+    let mut response = write(status, Outcome::refused(failure, request_id).json(), media);
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(
@@ -67,19 +67,11 @@ pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Resp
     response
 }
 
-fn write(status: StatusCode, outcome: &Outcome, media: Media) -> Response {
-    match serde_json::to_vec(&outcome.body()) {
-        Ok(body) => {
-            let head = [
-                (header::CONTENT_TYPE, media.header()),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (header::VARY, HeaderValue::from_static("accept, authorization")),
-            ];
-            (status, head, body).into_response()
-        }
-        Err(error) => {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+pub(super) fn write(status: StatusCode, json: String, media: Media) -> Response {
+    let head = [
+        (header::CONTENT_TYPE, media.header()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::VARY, HeaderValue::from_static("accept, authorization")),
+    ];
+    (status, head, json).into_response()
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use async_graphql::Value;
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::{
@@ -40,6 +42,12 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
+/// Of a body that is too large, how much is still taken, so that its sender lives to see the answer: many clients read nothing
+/// before they have sent everything, and a connection closed on them only tells them that it broke.
+const REST_BYTES: usize = 100 * 1024 * 1024;
+/// And for how long.
+const REST_TIME: Duration = Duration::from_secs(2);
+
 /// The whole body, at most `limit` bytes within `time_limit`.
 pub(super) async fn read(
     headers: &HeaderMap,
@@ -51,41 +59,97 @@ pub(super) async fn read(
         let message = format!("the body is too large, at most {limit} bytes are allowed");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BadRequest, message)
     };
+    let mut chunks = body.into_data_stream();
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
+        // Who asks first sends nothing after this answer.
+        if !headers.contains_key(header::EXPECT) {
+            drop_rest(chunks).await;
+        }
         return Err(too_large());
     }
     let collect = async {
-        let mut chunks = body.into_data_stream();
         let mut whole = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Failure::bad_request("the body broke off"))?;
             if whole.len() + chunk.len() > limit {
-                return Err(too_large());
+                return Ok(None);
             }
             whole.extend_from_slice(&chunk);
         }
-        Ok(whole.freeze())
+        Ok(Some(whole.freeze()))
     };
-    tokio::time::timeout(time_limit, collect).await.unwrap_or_else(|_| {
+    let collected = tokio::time::timeout(time_limit, collect).await.unwrap_or_else(|_| {
         let message = "the body did not arrive in time";
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BadRequest, message))
-    })
+    })?;
+    match collected {
+        Some(whole) => Ok(whole),
+        None => {
+            drop_rest(chunks).await;
+            Err(too_large())
+        }
+    }
 }
 
-/// The parameters in a JSON body.
-pub(super) fn params(bytes: &[u8]) -> Result<Params, Failure> {
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(Failure::bad_request("batches are not supported, send one operation per request"));
+async fn drop_rest(mut chunks: BodyDataStream) {
+    let drop = async {
+        let mut left = REST_BYTES;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whether it came to its end or not, the answer goes out.
+    let _ = tokio::time::timeout(REST_TIME, drop).await;
+}
+
+/// What a JSON body asks for.
+pub(super) enum Asked {
+    /// One operation.
+    One(Params),
+    /// A list of them, each with what is wrong with it.
+    Many(Vec<Result<Params, Failure>>),
+}
+
+/// The parameters in a JSON body; `lists` tells whether it may hold several.
+pub(super) fn params(bytes: &[u8], lists: bool) -> Result<Asked, Failure> {
+    let is_list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if is_list && !lists {
+        return Err(Failure::bad_request("batching is switched off, send one operation per request"));
     }
-    let raw: RawParams = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Data => Failure::bad_request("the body must be a JSON object with `query`"),
+    if !is_list {
+        let raw: RawParams = parse(bytes, "the body must be a JSON object with `query`")?;
+        return raw.try_into().map(Asked::One);
+    }
+    let all: Vec<Value> = parse(bytes, "the body must be a list of JSON objects with `query`")?;
+    Ok(Asked::Many(all.into_iter().map(one).collect()))
+}
+
+fn one(operation: Value) -> Result<Params, Failure> {
+    let Value::Object(mut members) = operation else {
+        return Err(Failure::bad_request("each operation of a list must be a JSON object with `query`"));
+    };
+    let mut take = |name| members.swap_remove(name);
+    RawParams {
+        query: take("query"),
+        operation_name: take("operationName"),
+        variables: take("variables"),
+        extensions: take("extensions"),
+    }
+    .try_into()
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8], expected: &'static str) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => Failure::bad_request(expected),
         _ => Failure::bad_request(format!(
             "the body is not valid JSON (line {}, column {})",
             error.line(),
             error.column()
         )),
-    })?;
-    raw.try_into()
+    })
 }

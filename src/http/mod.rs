@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub(crate) mod answer;
+mod batch;
 mod body;
 pub(crate) mod credentials;
 pub(crate) mod reservation;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     accept::{Accepted, Form},
     answer::Media,
+    body::Asked,
 };
 use crate::{
     app::{App, LAST_EVENT_ID, RequestId},
@@ -71,10 +73,14 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         let caller = caller(&app, &parts).await?;
         let limits = &app.settings.limits;
         let bytes = body::read(&parts.headers, body, limits.body_bytes, limits.body_timeout).await?;
-        Ok((caller, body::params(&bytes)?))
+        Ok((caller, body::params(&bytes, limits.batch_operations > 0)?))
     };
     match params.await {
-        Ok((caller, params)) => match single::token(&parts) {
+        Ok((caller, Asked::Many(operations))) => {
+            let answer = batch::run(&app, operations, &caller, accepted).await;
+            answer.unwrap_or_else(|failure| refuse(&failure, accepted, &id))
+        }
+        Ok((caller, Asked::One(params))) => match single::token(&parts) {
             Some(token) => single::operate(&app, &parts, params, caller, accepted, &token).await,
             None => run(&app, &parts, params, caller, accepted).await,
         },

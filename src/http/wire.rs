@@ -1,9 +1,10 @@
 //! How the items of a stream are written.
 
-use async_graphql::{ServerError, Value};
+use async_graphql::ServerError;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{expiry::Announcement, failure::Failure, operation::Outcome};
 
@@ -17,11 +18,6 @@ pub(crate) enum Format {
 }
 
 #[derive(Serialize)]
-struct Part<P: Serialize> {
-    payload: P,
-}
-
-#[derive(Serialize)]
 struct FailedPart<'e> {
     payload: Option<()>,
     errors: &'e [ServerError],
@@ -32,23 +28,21 @@ struct Extensions<'a> {
     extensions: &'a Announcement,
 }
 
-/// An event of one operation among several.
-#[derive(Serialize)]
-struct Named<'i, P: Serialize> {
-    id: &'i str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<P>,
-}
-
 /// An item of the operation `id` on a stream of several. It has no event id: a client that comes back with the last one would
 /// say nothing about the other operations.
 pub(super) fn named_item(id: &str, outcome: &Outcome) -> Bytes {
-    event(None, &json(&Named { id, payload: Some(outcome.body()) }))
+    let mut event = String::from("event: next\ndata: {\"id\":");
+    event.push_str(&Value::from(id).to_string());
+    event.push_str(",\"payload\":");
+    // JSON has its line ends escaped.
+    outcome.write(&mut event);
+    event.push_str("}\n\n");
+    event.into()
 }
 
 /// The end of the operation `id`.
 pub(super) fn named_end(id: &str) -> Bytes {
-    format!("event: complete\ndata: {}\n\n", json(&Named::<()> { id, payload: None })).into()
+    format!("event: complete\ndata: {}\n\n", serde_json::json!({ "id": id })).into()
 }
 
 impl Format {
@@ -84,15 +78,20 @@ impl Format {
 
     pub(super) fn item(self, outcome: &Outcome) -> Bytes {
         match self {
-            Self::Events => event(cursor(&outcome.response.data), &json(&outcome.body())),
-            Self::Parts => part(&json(&Part { payload: outcome.body() })),
+            Self::Events => event(outcome),
+            Self::Parts => {
+                let mut body = String::from(r#"{"payload":"#);
+                outcome.write(&mut body);
+                body.push('}');
+                part(&body)
+            }
         }
     }
 
     /// Why the server ends a stream that is not complete.
     pub(super) fn failure(self, failure: &Failure, request_id: &str) -> Bytes {
         match self {
-            Self::Events => event(None, &json(&Outcome::refused(failure, request_id).body())),
+            Self::Events => event(&Outcome::refused(failure, request_id)),
             Self::Parts => {
                 part(&json(&FailedPart { payload: None, errors: &[failure.to_error(request_id)] }))
             }
@@ -107,13 +106,16 @@ impl Format {
     }
 }
 
-fn event(id: Option<&str>, data: &str) -> Bytes {
-    // JSON has its line ends escaped.
-    match id {
-        Some(id) => format!("event: next\nid: {id}\ndata: {data}\n\n"),
-        None => format!("event: next\ndata: {data}\n\n"),
+fn event(outcome: &Outcome) -> Bytes {
+    let mut event = String::from("event: next\n");
+    if let Some(id) = outcome.cursor() {
+        event.extend(["id: ", id, "\n"]);
     }
-    .into()
+    event.push_str("data: ");
+    // JSON has its line ends escaped.
+    outcome.write(&mut event);
+    event.push_str("\n\n");
+    event.into()
 }
 
 /// With the boundary behind it, as clients take a part for whole when they see that.
@@ -127,14 +129,4 @@ fn json(body: &impl Serialize) -> String {
         r#"{"errors":[{"message":"internal error","extensions":{"code":"INTERNAL","retryable":false}}]}"#
             .into()
     })
-}
-
-/// The field `cursor` of the root field, as far as it can stand on a line.
-fn cursor(data: &Value) -> Option<&str> {
-    let Value::Object(roots) = data else { return None };
-    let Value::Object(item) = roots.values().next().filter(|_| roots.len() == 1)? else { return None };
-    match item.get("cursor")? {
-        Value::String(cursor) if !cursor.is_empty() && !cursor.contains(['\n', '\r', '\0']) => Some(cursor),
-        _ => None,
-    }
 }

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, Settings},
+    guard::Shape,
     identity::{Authenticator, Caller, Identity},
     limits::Limits,
     server::serve,
@@ -199,7 +200,9 @@ impl Server {
         let seen = Seen::default();
         let schema =
             Schema::build(Query, Mutation, Live).data(seen.clone()).limit_recursive_depth(256).finish();
+        let shape = Shape::new(&schema.sdl(), &[]).unwrap();
         let app = App::new(schema, Door, settings)
+            .with_shape(shape)
             .with_context(|request, caller: &Caller| {
                 let request = request.data(Agent(caller.user_agent.clone(), caller.ip.is_some()));
                 match caller.identity.as_ref().and_then(Identity::viewer::<Viewer>) {

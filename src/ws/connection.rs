@@ -24,6 +24,8 @@ use crate::{
 
 /// Pings without any sign of life before a peer counts as dead.
 const MISSES: u32 = 2;
+/// Pings of a peer between two of ours. Answers to them wait in the library's own buffer, which has no bound.
+const PEER_PINGS: u32 = 1_000;
 
 /// Closes a socket that nothing can be said on.
 pub(super) async fn refuse(mut socket: WebSocket, close: Close) {
@@ -44,6 +46,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     let operations = Arc::new(Operations::default());
     let limits = &gauge_app.settings.limits;
     let (outbox, writer) = outbox::open(sink, Arc::clone(&operations), limits.write_timeout);
+    let written = outbox.clone();
     let mut connection = Connection {
         timer: Box::pin(sleep(limits.init_timeout)),
         operations: Arc::clone(&operations),
@@ -56,7 +59,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     };
     let mut pings = interval_at(Instant::now() + limits.ping_interval, limits.ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unanswered = 0;
+    let (mut unanswered, mut peer_pings) = (0, 0);
 
     let close = loop {
         let step = tokio::select! {
@@ -67,15 +70,21 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
                     break Some(Close::NO_ANSWER);
                 }
                 unanswered += 1;
+                peer_pings = 0;
                 // Without room for it the peer is not reading, and is timed out as a writer's peer.
                 connection.outbox.try_send(Item::Plain(Message::Ping(Bytes::new())));
                 Ok(())
             }
+            () = written.closed() => break None,
             frame = frames.next() => {
                 unanswered = 0;
                 match frame {
                     Some(Ok(Message::Text(text))) => connection.hear(&text),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+                    Some(Ok(Message::Ping(_))) => {
+                        peer_pings += 1;
+                        if peer_pings > PEER_PINGS { Err(Close::FLOOD) } else { Ok(()) }
+                    }
+                    Some(Ok(Message::Pong(_))) => Ok(()),
                     Some(Ok(Message::Binary(_))) => Err(Close::INVALID_MESSAGE),
                     Some(Ok(Message::Close(_))) | None => break None,
                     Some(Err(error)) => break is_too_large(error).then_some(Close::TOO_LARGE),

@@ -124,7 +124,7 @@ pub(super) async fn run(app: Arc<App>, caller: Caller, ticket: Ticket, params: P
             }
         },
     };
-    reply.last(protocol::error(&id, &refusal.response.errors)).await;
+    reply.last(protocol::error(&id, refusal.errors())).await;
 }
 
 struct Reply<'o> {
@@ -147,7 +147,7 @@ impl Reply<'_> {
     }
 
     async fn error(&self, outcome: &Outcome) {
-        self.last(protocol::error(&self.ticket.id, &outcome.response.errors)).await;
+        self.last(protocol::error(&self.ticket.id, outcome.errors())).await;
     }
 }
 

@@ -39,6 +39,11 @@ impl Outbox {
         self.0.send(item).await.is_ok()
     }
 
+    /// Waits until nothing is written any more.
+    pub(super) async fn closed(&self) {
+        self.0.closed().await;
+    }
+
     /// Does not wait. False when there is no room.
     pub(super) fn try_send(&self, item: Item) -> bool {
         self.0.try_send(item).is_ok()

@@ -111,7 +111,13 @@ pub(super) fn pong(payload: Option<Value>) -> String {
 }
 
 pub(super) fn next(id: &str, outcome: &Outcome) -> String {
-    write("next", Some(id), Some(outcome.body()))
+    // What was rendered for many is copied as it is, not read and written again.
+    let mut text = String::from(r#"{"type":"next","id":"#);
+    text.push_str(&Value::from(id).to_string());
+    text.push_str(r#","payload":"#);
+    outcome.write(&mut text);
+    text.push('}');
+    text
 }
 
 pub(super) fn error(id: &str, errors: &[ServerError]) -> String {

@@ -50,7 +50,7 @@ fn is_unavailable(answer: &Answer) -> bool {
 }
 
 async fn a_stopped_store_fails_what_needs_it_and_nothing_else(mode: Mode) {
-    let servers = ServerSet::up().await;
+    let servers = ServerSet::up("faults", 1).await;
     let server = Server::start(&servers.stores().await).await;
     let world = World::on(&server).await;
     assert_eq!(server.stores().mode, mode);

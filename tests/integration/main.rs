@@ -11,12 +11,16 @@
 mod accounts;
 mod browser;
 mod channels;
+mod checker;
+mod consistency;
 mod demo;
+mod fanout;
 mod faults;
 mod import;
 mod isolation;
 mod live;
 mod messages;
+mod presence;
 mod query_counts;
 mod schema;
 mod single_connection;
@@ -25,11 +29,15 @@ mod support;
 mod threads;
 mod tokens;
 mod two_nodes;
+mod viewer_events;
 mod workspaces;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(checker::forgetful::ARGUMENT) {
+        return checker::forgetful::serve();
+    }
     let mut suite = support::Suite::default();
     for module in [
         accounts::in_both_modes,
@@ -37,8 +45,12 @@ fn main() -> ExitCode {
         channels::in_both_modes,
         messages::in_both_modes,
         live::in_both_modes,
+        presence::in_both_modes,
         threads::in_both_modes,
         streams::in_both_modes,
+        viewer_events::in_both_modes,
+        fanout::in_both_modes,
+        consistency::in_both_modes,
         single_connection::in_both_modes,
         tokens::in_both_modes,
         isolation::in_both_modes,
@@ -48,6 +60,7 @@ fn main() -> ExitCode {
         demo::in_both_modes,
         two_nodes::on_servers,
         faults::on_servers,
+        checker::register,
         browser::in_both_modes,
     ] {
         module(&mut suite);

@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Mode, Server, User, World, both_modes};
 
-both_modes!(a_page_of_messages_costs_a_constant, the_viewers_channels_cost_a_constant);
+both_modes!(
+    a_page_of_messages_costs_a_constant,
+    the_viewers_channels_cost_a_constant,
+    presence_costs_a_constant,
+);
 
 /// The least number of store queries that `document` takes; others are of work in the background.
 async fn cost(server: &Server, user: &User, document: &str, variables: &Value) -> u64 {
@@ -87,4 +91,29 @@ async fn the_viewers_channels_cost_a_constant(mode: Mode) {
     let many = cost(&server, &member, document, &json!({})).await;
     assert_eq!(few, many, "20 channels cost {few} queries, 200 cost {many}");
     assert!(many <= 6, "the sidebar costs {many} queries");
+}
+
+async fn presence_costs_a_constant(mode: Mode) {
+    let server = Server::own(mode).await;
+    let world = World::on(&server).await;
+    let mut people = Vec::new();
+    let documents = [
+        "query($id: ID!) { workspace(id: $id) { onlineCount
+            channels(first: 100) { nodes { id onlineMemberCount } } } }",
+        "query($id: ID!) { workspace(id: $id) { members(first: 100) { nodes { user { id presence { status } } } } } }",
+    ];
+    let variables = json!({ "id": world.workspace });
+    let mut costs = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..10 {
+            let person = world.member().await;
+            world.channel(&[&person]).await;
+            people.push(person);
+        }
+        for document in documents {
+            costs.push(cost(&server, &world.owner, document, &variables).await);
+        }
+    }
+    assert_eq!(costs[..2], costs[2..], "twice as much costs more");
+    assert!(costs.iter().all(|cost| *cost <= 4), "presence costs {costs:?} queries");
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     live::follow,
+    presence,
     support::{Mode, SOON, Server, Stores, Stream, User, World, client_message_id, eventually, servers_only},
 };
 
@@ -24,6 +25,8 @@ servers_only!(
     twenty_thousand_sends_keep_one_order,
     a_killed_server_loses_nothing_acknowledged,
     sessions_and_typing_cross_over,
+    a_killed_server_leaves_no_ghosts,
+    presence_comes_back_after_a_flush,
 );
 
 async fn two_nodes(mode: Mode) -> [Server; 2] {
@@ -264,4 +267,41 @@ async fn sessions_and_typing_cross_over(mode: Mode) {
         answer.codes().contains(&"UNAUTHENTICATED".to_owned()).then_some(())
     })
     .await;
+}
+
+async fn a_killed_server_leaves_no_ghosts(mode: Mode) {
+    let [a, b] = presence::nodes(mode).await;
+    let world = World::on(&a).await;
+    let (member, other) = (world.member().await, world.member().await);
+    let channel = world.channel(&[&member, &other]).await;
+    let watcher = world.owner.socket().await;
+    let mut stream = presence::watch(&watcher, &world.owner, &[&member, &other]).await;
+    let _sockets = [member.at(&b).socket().await, other.at(&b).socket().await, other.socket().await];
+    presence::told(&mut stream, &member, "ONLINE").await;
+    presence::counted(&world.owner, &world, &channel, (3, 3)).await;
+    b.kill();
+    // Its silence is told though nobody says anything; whom another node holds stays.
+    let others = presence::told(&mut stream, &member, "OFFLINE").await;
+    assert!(others.iter().all(|one| one["status"] != "OFFLINE"), "told of others: {others:?}");
+    presence::counted(&world.owner, &world, &channel, (2, 2)).await;
+    assert_eq!(presence::presence(&world.owner, &other).await["status"], "ONLINE");
+}
+
+async fn presence_comes_back_after_a_flush(mode: Mode) {
+    let [a, b] = presence::nodes(mode).await;
+    let world = World::on(&a).await;
+    let member = world.member().await;
+    let channel = world.channel(&[&member]).await;
+    let _sockets = [world.owner.socket().await, member.at(&b).socket().await];
+    presence::counted(&world.owner, &world, &channel, (2, 2)).await;
+    let seen = eventually("a last sight", SOON, || async {
+        let seen = presence::presence(&world.owner, &member).await["lastSeenAt"].take();
+        seen.is_string().then_some(seen)
+    })
+    .await;
+    a.stores().flush_redis().await;
+    assert_eq!(presence::presence(&world.owner, &member).await["lastSeenAt"], seen);
+    // The next heartbeats bring it back.
+    presence::counted(&world.owner, &world, &channel, (2, 2)).await;
+    presence::seen_as(&world.owner, &member, "ONLINE").await;
 }

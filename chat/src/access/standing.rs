@@ -73,6 +73,12 @@ pub(crate) fn present() -> SimpleExpr {
     channel_members::Column::Status.is_in([MembershipStatus::Active, MembershipStatus::Muted])
 }
 
+/// The same of the table under another name.
+pub(crate) fn present_as(name: &'static str) -> SimpleExpr {
+    Expr::col((name, channel_members::Column::Status))
+        .is_in([MembershipStatus::Active, MembershipStatus::Muted])
+}
+
 const VIEWER_ROLE: &str = "viewer_role";
 
 impl FromQueryResult for Standing {

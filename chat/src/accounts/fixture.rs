@@ -31,6 +31,12 @@ impl FixedClock {
     }
 }
 
+impl Default for FixedClock {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(1_800_000_000_000)))
+    }
+}
+
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
@@ -68,7 +74,7 @@ impl World {
         server: Option<(Database, String)>,
     ) -> Self {
         quikapp_migration::migrate(database.connection()).await.unwrap();
-        let clock = FixedClock(Arc::new(AtomicI64::new(1_800_000_000_000)));
+        let clock = FixedClock::default();
         let chat = open(database, &directory, &clock);
         Self { chat, clock, directory, server }
     }
@@ -106,5 +112,12 @@ fn open(database: Database, directory: &tempfile::TempDir, clock: &FixedClock) -
         Arc::new(SqliteStore::open(&directory.path().join("messages.db")).unwrap());
     let environment = Environment::new(clock.clone(), SystemRandom);
     let hub = Hub::alone(Arc::clone(&store), &environment);
-    Chat::new(Parts { database, store, hub, environment, jwt_secret: vec![7; 32] })
+    Chat::new(Parts {
+        database,
+        store,
+        hub,
+        environment,
+        jwt_secret: vec![7; 32],
+        presence: crate::presence::Timing::default(),
+    })
 }

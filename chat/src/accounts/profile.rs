@@ -4,7 +4,13 @@ use quikapp_entities::{Timestamp, users};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::input;
-use crate::{Chat, Error, Result, access::Viewer, error::Validation};
+use crate::{
+    Chat, Error, Result,
+    access::{Viewer, WorkspaceMember},
+    aftermath::to_the_end,
+    error::Validation,
+    messages::model::SystemEvent,
+};
 
 const STATUS_TEXT_LENGTH: usize = 100;
 const STATUS_EMOJI_LENGTH: usize = 10;
@@ -93,28 +99,38 @@ impl Chat {
         let change = change.checked()?;
         let id = viewer.user();
         let now = self.env.now();
-        let user = self.db.write(move |transaction| {
-            let change = change.clone();
-            Box::pin(async move {
-                let mut user = users::Entity::find_by_id(id)
-                    .lock_exclusive()
-                    .one(transaction)
-                    .await?
-                    .ok_or(Error::Unauthenticated("the account is gone"))?;
-                change.apply(&mut user);
-                user.updated_at = later(now, user.updated_at);
-                let row = users::ActiveModel {
-                    id: sea_orm::ActiveValue::Unchanged(id),
-                    ..user.clone().into_active_model().reset_all()
-                };
-                users::Entity::update_many()
-                    .set(row)
-                    .filter(users::Column::Id.eq(id))
-                    .exec(transaction)
-                    .await?;
-                Ok(user)
-            })
-        });
-        Ok(user.await?)
+        let (chat, viewer) = (self.clone(), *viewer);
+        to_the_end(async move {
+            let user = chat.db.write(move |transaction| {
+                let change = change.clone();
+                Box::pin(async move {
+                    let mut user = users::Entity::find_by_id(id)
+                        .lock_exclusive()
+                        .one(transaction)
+                        .await?
+                        .ok_or(Error::Unauthenticated("the account is gone"))?;
+                    change.apply(&mut user);
+                    user.updated_at = later(now, user.updated_at);
+                    let row = users::ActiveModel {
+                        id: sea_orm::ActiveValue::Unchanged(id),
+                        ..user.clone().into_active_model().reset_all()
+                    };
+                    users::Entity::update_many()
+                        .set(row)
+                        .filter(users::Column::Id.eq(id))
+                        .exec(transaction)
+                        .await?;
+                    Ok(user)
+                })
+            });
+            let user = user.await?;
+            // Nobody misses this for good: who asks sees the profile as it is.
+            if let Ok(workspaces) = chat.workspaces_where(&viewer, |query| query).await {
+                let workspaces: Vec<_> = workspaces.iter().map(WorkspaceMember::id).collect();
+                chat.tell_workspaces(&workspaces, id, &SystemEvent::UserUpdated { user: id }, id.0).await;
+            }
+            Ok(user)
+        })
+        .await
     }
 }

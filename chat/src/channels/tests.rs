@@ -322,3 +322,27 @@ async fn membership_changes_are_told_and_keep_one_row() {
         assert_eq!(rows[&ids[1]].status, MembershipStatus::Left);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_for_all_members_is_announced_once() {
+    for world in World::all().await {
+        let chat = &world.chat;
+        let ada = world.workspace(&world.user("Ada").await).await;
+        let (bob, _) = world.member(&ada, "Bob", MemberRole::Member).await;
+        let open = chat.create_channel(&ada, channel(ChannelType::Public, "open")).await.unwrap();
+        let id = open.channel().id;
+        chat.join_channel(&bob, id).await.unwrap();
+        let member = chat.channel_member(ada.viewer(), id).await.unwrap();
+        let mut controls = chat.hub.controls();
+        let visibility = Some(HistoryVisibility::SinceJoin);
+        let changes = ChannelChanges { history_visibility: visibility, ..ChannelChanges::default() };
+        chat.update_channel(&member, changes.clone()).await.unwrap();
+        let told = Control::ChannelAccessChanged { workspace: ada.id(), channel: id };
+        assert_eq!(controls.try_recv(), Ok(told));
+        // Neither what changes nothing, nor what concerns no access, is announced.
+        chat.update_channel(&member, changes).await.unwrap();
+        let topic = ChannelChanges { topic: Some(Some("news".into())), ..ChannelChanges::default() };
+        chat.update_channel(&member, topic).await.unwrap();
+        assert!(controls.try_recv().is_err());
+    }
+}

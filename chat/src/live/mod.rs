@@ -1,29 +1,41 @@
 //! Live delivery: the hub that wakes listeners, and the relay that carries its messages between nodes. The log tells the
 //! truth: what is lost on the way is read from the store.
 
-pub mod presence;
+pub mod event;
+mod feed;
+mod flow;
+mod inbox;
+pub mod notes;
+pub mod positions;
+pub(crate) mod presence;
+mod publication;
 mod relay;
+mod ring;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod topic;
 pub mod typing;
+pub mod viewer;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use quikapp_entities::{ChannelId, SessionId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 
+pub use feed::{Feed, Told};
 pub use relay::Relay;
-pub use topic::{Feed, Told};
 
 use crate::{
     Result,
     clock::Environment,
     live::{
-        relay::Incoming,
+        inbox::{Inbox, Incoming},
         topic::{Raw, Topics},
     },
     messages::model::{ChannelKey, Message},
@@ -33,7 +45,10 @@ use crate::{
 /// How often the followed channels are compared with the store, in case that a publication was lost in silence or, as the
 /// outcome of a write was not known, never made.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Followed channels compared with one query.
+const SWEPT_AT_ONCE: usize = 500;
 const CONTROL_TOPIC: &str = "control";
+const TURNS_TOPIC: &str = "turns";
 
 /// Something every node has to know at once, because it ends or changes what open connections may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +73,13 @@ pub enum Control {
         /// In which channel; in all of them if none.
         channel: Option<ChannelId>,
     },
+    /// What the members of a channel may see of it changed, for all of them: its streams check again.
+    ChannelAccessChanged {
+        /// Where.
+        workspace: WorkspaceId,
+        /// In which channel.
+        channel: ChannelId,
+    },
     /// Announcements of other nodes may have been missed: everything checks again.
     Missed,
 }
@@ -73,6 +95,9 @@ struct Inner {
     store: Arc<dyn MessageStore>,
     relay: Option<Relay>,
     control: broadcast::Sender<Control>,
+    turns: broadcast::Sender<ChannelKey>,
+    /// Lets the followed channels be compared with the store now.
+    sweep: Arc<Notify>,
     typing: typing::Typing,
     presence: presence::Presences,
 }
@@ -83,7 +108,7 @@ impl Hub {
     pub fn alone(store: Arc<dyn MessageStore>, env: &Environment) -> Self {
         let hub = Self::build(store, None, env);
         // A write may have happened although its outcome was not known, and then nobody published it.
-        tokio::spawn(sweep(Arc::downgrade(&hub.inner)));
+        tokio::spawn(sweep(Arc::downgrade(&hub.inner), Arc::clone(&hub.inner.sweep)));
         hub
     }
 
@@ -98,24 +123,26 @@ impl Hub {
         env: &Environment,
     ) -> std::result::Result<Self, String> {
         let (relay, incoming) = Relay::connect(url, prefix).await.map_err(|error| error.to_string())?;
-        for topic in [CONTROL_TOPIC, typing::TOPIC, presence::TOPIC] {
+        for topic in [CONTROL_TOPIC, TURNS_TOPIC, typing::TOPIC, presence::TOPIC] {
             relay.subscribe(topic).await.map_err(|error| error.to_string())?;
         }
         let hub = Self::build(store, Some(relay), env);
         tokio::spawn(dispatch(Arc::downgrade(&hub.inner), incoming));
-        tokio::spawn(sweep(Arc::downgrade(&hub.inner)));
+        tokio::spawn(sweep(Arc::downgrade(&hub.inner), Arc::clone(&hub.inner.sweep)));
         Ok(hub)
     }
 
     fn build(store: Arc<dyn MessageStore>, relay: Option<Relay>, env: &Environment) -> Self {
         Self {
             inner: Arc::new(Inner {
-                topics: Arc::default(),
+                topics: Arc::new(Topics::new(Arc::clone(&store), relay.clone())),
                 store,
                 typing: typing::Typing::new(relay.clone(), env.clone()),
                 presence: presence::Presences::new(relay.clone(), env.clone()),
                 relay,
                 control: broadcast::channel(1_024).0,
+                turns: broadcast::channel(256).0,
+                sweep: Arc::default(),
             }),
         }
     }
@@ -125,16 +152,18 @@ impl Hub {
         let channel = message.key.channel;
         self.inner.topics.deliver(channel, Raw::Changed(Arc::clone(message)));
         if let Some(relay) = &self.inner.relay {
-            match serde_json::to_vec(message.as_ref()) {
-                Ok(payload) => relay.publish(&topic::topic_name(channel), &payload),
-                Err(error) => tracing::error!(%error, "a message could not be written for the relay"),
-            }
+            relay.publish(&topic::topic_name(channel), &publication::write(message));
         }
     }
 
     /// Follows a channel from its present tick on.
     pub async fn follow(&self, key: ChannelKey) -> Result<Feed> {
-        self.inner.topics.follow(key, &self.inner.store, self.inner.relay.as_ref()).await
+        self.inner.topics.follow(&[key]).await?.pop().ok_or(crate::Error::Internal)
+    }
+
+    /// Follows many channels from their present ticks on, in the order given; one query.
+    pub async fn follow_all(&self, keys: &[ChannelKey]) -> Result<Vec<Feed>> {
+        self.inner.topics.follow(keys).await
     }
 
     /// Tells every node, this one included.
@@ -153,15 +182,28 @@ impl Hub {
         self.inner.control.subscribe()
     }
 
+    /// Asks the other nodes for a turn at writing to a channel.
+    pub(crate) fn ask_for_turn(&self, key: ChannelKey) {
+        if let Some(relay) = &self.inner.relay
+            && let Ok(payload) = serde_json::to_vec(&key)
+        {
+            relay.publish(TURNS_TOPIC, &payload);
+        }
+    }
+
+    /// Channels at which other nodes ask for a turn. Some may be missed.
+    pub(crate) fn turns_asked(&self) -> broadcast::Receiver<ChannelKey> {
+        self.inner.turns.subscribe()
+    }
+
     /// Who types where.
     #[must_use]
     pub fn typing(&self) -> &typing::Typing {
         &self.inner.typing
     }
 
-    /// Who is online.
-    #[must_use]
-    pub fn presence(&self) -> &presence::Presences {
+    /// Who is connected.
+    pub(crate) fn presence(&self) -> &presence::Presences {
         &self.inner.presence
     }
 
@@ -175,17 +217,17 @@ impl Hub {
 }
 
 /// Hands on what the other nodes tell.
-async fn dispatch(hub: Weak<Inner>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
-    while let Some(incoming) = incoming.recv().await {
+async fn dispatch(hub: Weak<Inner>, mut inbox: Inbox) {
+    while let Some(incoming) = inbox.next().await {
         let Some(hub) = hub.upgrade() else { return };
         match incoming {
-            Incoming::Reconnected { has_dropped } => {
-                hub.topics.check_all();
+            Incoming::Missed => {
+                hub.sweep.notify_one();
                 hub.presence.check_all();
                 let _ = hub.control.send(Control::Missed);
-                // Among what was lost may have been that somebody's access ended, which no sweep would find.
-                if has_dropped
-                    && let Some(relay) = &hub.relay
+                // Among what was lost on the way out may have been that somebody's access ended, which no sweep would find.
+                if let Some(relay) = &hub.relay
+                    && relay.take_dropped()
                     && let Ok(payload) = serde_json::to_vec(&Control::Missed)
                 {
                     relay.publish(CONTROL_TOPIC, &payload);
@@ -194,37 +236,49 @@ async fn dispatch(hub: Weak<Inner>, mut incoming: mpsc::UnboundedReceiver<Incomi
             Incoming::Message { topic, payload } => match topic.as_str() {
                 CONTROL_TOPIC => {
                     if let Ok(control) = serde_json::from_slice(&payload) {
+                        if control == Control::Missed {
+                            hub.sweep.notify_one();
+                        }
                         let _ = hub.control.send(control);
+                    }
+                }
+                TURNS_TOPIC => {
+                    if let Ok(key) = serde_json::from_slice(&payload) {
+                        let _ = hub.turns.send(key);
                     }
                 }
                 typing::TOPIC => hub.typing.receive(&payload),
                 presence::TOPIC => hub.presence.receive(&payload),
-                _ => match serde_json::from_slice::<Message>(&payload) {
-                    Ok(message) => {
-                        hub.topics.deliver(message.key.channel, Raw::Changed(Arc::new(message)));
+                _ => {
+                    if let Some(channel) = topic::channel_of(&topic) {
+                        hub.topics.deliver(channel, publication::read(&payload));
                     }
-                    // A newer node may write what this one cannot read; the store has it in a form that both know.
-                    Err(error) => tracing::warn!(%error, "a publication could not be read"),
-                },
+                }
             },
         }
     }
 }
 
-/// Compares the followed channels with the store, in one query.
-async fn sweep(hub: Weak<Inner>) {
+/// Compares the followed channels with the store, in few queries.
+async fn sweep(hub: Weak<Inner>, now: Arc<Notify>) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = now.notified() => {}
+        }
         let Some(hub) = hub.upgrade() else { return };
         let positions = hub.topics.positions();
-        for part in positions.chunks(500) {
+        for part in positions.chunks(SWEPT_AT_ONCE) {
             let keys: Vec<_> = part.iter().map(|(key, _)| *key).collect();
             let Ok(heads) = hub.store.heads(&keys).await else { continue };
-            for (key, head) in heads {
-                if part.iter().any(|(other, last)| *other == key && *last < head.seq) {
-                    hub.topics.deliver(key.channel, Raw::Check);
+            let heads: HashMap<_, _> = heads.into_iter().collect();
+            for (key, last) in part {
+                if let Some(head) = heads.get(key)
+                    && *last < head.seq
+                {
+                    hub.topics.deliver(key.channel, Raw::Reached(head.seq));
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,10 @@ use redis::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    live::inbox::{Inbox, Incoming, Slot, inbox},
+};
 
 /// How often the connection is tried, which is also how soon a lost one is noticed.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -25,23 +28,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// Publications waiting for the connection; more are dropped, and the log fills the gap.
 const WAITING: usize = 65_536;
-
-/// What comes in from the other nodes.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    /// Somebody published on a topic.
-    Message {
-        /// The topic, without the prefix.
-        topic: String,
-        /// What was published.
-        payload: Bytes,
-    },
-    /// The connection was lost and is back: anything may have been missed.
-    Reconnected {
-        /// Whether publications of this node were lost, so that other nodes have missed them too.
-        has_dropped: bool,
-    },
-}
+/// How many bytes of them.
+const WAITING_BYTES: usize = 32 << 20;
 
 /// A handle on the relay. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +38,7 @@ pub struct Relay {
     prefix: Arc<str>,
     node: Uuid,
     outgoing: mpsc::Sender<(String, Vec<u8>)>,
+    outgoing_bytes: Arc<AtomicUsize>,
     losses: Arc<Losses>,
 }
 
@@ -74,12 +63,12 @@ impl Relay {
     pub(crate) async fn connect(
         url: &str,
         prefix: &str,
-    ) -> std::result::Result<(Self, mpsc::UnboundedReceiver<Incoming>), redis::RedisError> {
+    ) -> std::result::Result<(Self, Inbox), redis::RedisError> {
         let info = url.into_connection_info()?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings))?;
         let node = Uuid::now_v7();
-        let (incoming, receiver) = mpsc::unbounded_channel();
+        let (slot, inbox) = inbox();
         let losses = Arc::<Losses>::default();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(TIME_LIMIT))
@@ -87,17 +76,25 @@ impl Relay {
             .set_number_of_retries(1)
             .set_max_delay(HEARTBEAT)
             .set_automatic_resubscription()
-            .set_push_sender(push_sender(prefix.to_owned(), node, incoming.clone(), Arc::clone(&losses)));
+            .set_push_sender(push_sender(prefix.to_owned(), node, slot.clone(), Arc::clone(&losses)));
         let manager = ConnectionManager::new_with_config(client, config).await?;
         let (outgoing, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(publish_waiting(manager.clone(), waiting, Arc::clone(&losses)));
-        tokio::spawn(keep_alive(manager.clone(), incoming, Arc::clone(&losses)));
-        Ok((Self { manager, prefix: prefix.into(), node, outgoing, losses }, receiver))
+        let outgoing_bytes = Arc::<AtomicUsize>::default();
+        let sending = Sending { bytes: Arc::clone(&outgoing_bytes), losses: Arc::clone(&losses) };
+        tokio::spawn(sending.run(manager.clone(), waiting));
+        tokio::spawn(keep_alive(manager.clone(), slot, Arc::clone(&losses)));
+        Ok((Self { manager, prefix: prefix.into(), node, outgoing, outgoing_bytes, losses }, inbox))
     }
 
     /// Listens to a topic from now on; returns when Redis has confirmed it.
     pub(crate) async fn subscribe(&self, topic: &str) -> Result<()> {
         self.manager.clone().subscribe(self.key(topic)).await.map_err(unavailable)
+    }
+
+    /// Listens to many topics at once.
+    pub(crate) async fn subscribe_all(&self, topics: &[String]) -> Result<()> {
+        let keys: Vec<String> = topics.iter().map(|topic| self.key(topic)).collect();
+        self.manager.clone().subscribe(keys).await.map_err(unavailable)
     }
 
     /// Listens no more.
@@ -112,10 +109,19 @@ impl Relay {
         let mut message = Vec::with_capacity(16 + payload.len());
         message.extend_from_slice(self.node.as_bytes());
         message.extend_from_slice(payload);
-        if self.outgoing.try_send((self.key(topic), message)).is_err() {
+        let size = message.len();
+        if self.outgoing_bytes.fetch_add(size, Ordering::SeqCst) + size > WAITING_BYTES
+            || self.outgoing.try_send((self.key(topic), message)).is_err()
+        {
+            self.outgoing_bytes.fetch_sub(size, Ordering::SeqCst);
             self.losses.note_dropped();
             tracing::debug!("a publication was dropped: the relay is behind");
         }
+    }
+
+    /// Whether publications of this node were lost, so that other nodes have missed them; told once.
+    pub(crate) fn take_dropped(&self) -> bool {
+        self.losses.publications.swap(false, Ordering::SeqCst)
     }
 
     /// A key with the installation's prefix.
@@ -143,7 +149,7 @@ fn unavailable(error: redis::RedisError) -> Error {
 fn push_sender(
     prefix: String,
     node: Uuid,
-    incoming: mpsc::UnboundedSender<Incoming>,
+    slot: Slot,
     losses: Arc<Losses>,
 ) -> impl redis::aio::AsyncPushSender {
     move |push: PushInfo| {
@@ -157,7 +163,7 @@ fn push_sender(
                         std::str::from_utf8(topic).ok().and_then(|topic| topic.strip_prefix(&prefix))
                 {
                     let payload = Bytes::copy_from_slice(payload);
-                    let _ = incoming.send(Incoming::Message { topic: topic.to_owned(), payload });
+                    slot.put(Incoming::Message { topic: topic.to_owned(), payload });
                 }
             }
             _ => {}
@@ -166,31 +172,34 @@ fn push_sender(
     }
 }
 
-/// Sends what waits, many publications to a round trip.
-async fn publish_waiting(
-    mut manager: ConnectionManager,
-    mut waiting: mpsc::Receiver<(String, Vec<u8>)>,
+/// What the task that sends shares with those who publish.
+struct Sending {
+    bytes: Arc<AtomicUsize>,
     losses: Arc<Losses>,
-) {
-    let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, 256).await > 0 {
-        let mut pipeline = redis::pipe();
-        for (topic, message) in batch.drain(..) {
-            pipeline.cmd("PUBLISH").arg(topic).arg(message).ignore();
-        }
-        if let Err(error) = pipeline.query_async::<()>(&mut manager).await {
-            tracing::debug!(%error, "publications were lost: the relay does not answer");
-            losses.note_dropped();
+}
+
+impl Sending {
+    /// Sends what waits, many publications to a round trip.
+    async fn run(self, mut manager: ConnectionManager, mut waiting: mpsc::Receiver<(String, Vec<u8>)>) {
+        let mut batch = Vec::new();
+        while waiting.recv_many(&mut batch, 256).await > 0 {
+            let mut pipeline = redis::pipe();
+            let mut size = 0;
+            for (topic, message) in batch.drain(..) {
+                size += message.len();
+                pipeline.cmd("PUBLISH").arg(topic).arg(message).ignore();
+            }
+            if let Err(error) = pipeline.query_async::<()>(&mut manager).await {
+                tracing::debug!(%error, "publications were lost: the relay does not answer");
+                self.losses.note_dropped();
+            }
+            self.bytes.fetch_sub(size, Ordering::SeqCst);
         }
     }
 }
 
 /// Asks for a sign of life so that a lost connection is noticed and made anew even when nobody publishes.
-async fn keep_alive(
-    mut manager: ConnectionManager,
-    incoming: mpsc::UnboundedSender<Incoming>,
-    losses: Arc<Losses>,
-) {
+async fn keep_alive(mut manager: ConnectionManager, slot: Slot, losses: Arc<Losses>) {
     let mut tick = tokio::time::interval(HEARTBEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -199,21 +208,17 @@ async fn keep_alive(
             // The subscriptions were renewed before the first answer on the new connection.
             Ok(()) if losses.connection.swap(false, Ordering::SeqCst) => {
                 tracing::info!("the live relay is back");
-                let has_dropped = losses.publications.swap(false, Ordering::SeqCst);
-                if incoming.send(Incoming::Reconnected { has_dropped }).is_err() {
-                    return;
-                }
+                slot.miss();
             }
-            Ok(()) => {
-                if incoming.is_closed() {
-                    return;
-                }
-            }
+            Ok(()) => {}
             Err(error) => {
                 if !losses.connection.swap(true, Ordering::SeqCst) {
                     tracing::warn!(%error, "the live relay does not answer");
                 }
             }
+        }
+        if slot.is_closed() {
+            return;
         }
     }
 }

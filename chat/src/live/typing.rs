@@ -2,19 +2,22 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use dashmap::DashMap;
 use quikapp_entities::{ChannelId, MessageId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{Result, clock::Environment, live::relay::Relay};
 
 /// How long one call of `setTyping` lasts.
 pub const LASTS: Duration = Duration::from_secs(8);
 pub(crate) const TOPIC: &str = "typing";
+/// Changes that wait for a listener; one that is slower looks at who types.
+const WAITING: usize = 64;
 /// How long Redis keeps a place where nobody goes on typing.
 const KEY_SECONDS: i64 = 15;
 
@@ -38,18 +41,21 @@ pub struct TypingChange {
     pub until: Option<Timestamp>,
 }
 
+/// Who listens where, so that typing wakes nobody elsewhere.
+type Listeners = Arc<DashMap<Place, broadcast::Sender<TypingChange>>>;
+
 /// Who types, on all nodes.
 pub struct Typing {
     relay: Option<Relay>,
     env: Environment,
-    changes: broadcast::Sender<TypingChange>,
+    listeners: Listeners,
     /// What this node knows: without a relay the truth, with one a hint that spares most sends a look.
     places: Mutex<HashMap<Place, HashMap<UserId, Timestamp>>>,
 }
 
 impl Typing {
     pub(crate) fn new(relay: Option<Relay>, env: Environment) -> Self {
-        Self { relay, env, changes: broadcast::channel(1_024).0, places: Mutex::default() }
+        Self { relay, env, listeners: Listeners::default(), places: Mutex::default() }
     }
 
     /// Notes that `user` types (or ended); tells until when that holds.
@@ -72,7 +78,7 @@ impl Typing {
             }
         }
         self.note(change);
-        let _ = self.changes.send(change);
+        self.deliver(change);
         Ok(if typing { until } else { now })
     }
 
@@ -93,7 +99,7 @@ impl Typing {
                 let _ = relay.run::<()>(&pipeline).await;
             });
         }
-        let _ = self.changes.send(change);
+        self.deliver(change);
     }
 
     /// Keeps what this node knows in step; tells whether the user was typing there.
@@ -133,17 +139,51 @@ impl Typing {
             .collect())
     }
 
-    /// What changes from now on, anywhere.
+    /// What changes there from now on, on any node.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<TypingChange> {
-        self.changes.subscribe()
+    pub fn changes(&self, place: Place) -> TypingFeed {
+        let sender = self.listeners.entry(place).or_insert_with(|| broadcast::channel(WAITING).0);
+        let changes = sender.subscribe();
+        drop(sender);
+        TypingFeed { place, changes: Some(changes), listeners: Arc::clone(&self.listeners) }
+    }
+
+    fn deliver(&self, change: TypingChange) {
+        if let Some(listeners) = self.listeners.get(&change.place) {
+            let _ = listeners.send(change);
+        }
     }
 
     pub(crate) fn receive(&self, payload: &[u8]) {
         if let Ok(change) = serde_json::from_slice(payload) {
             self.note(change);
-            let _ = self.changes.send(change);
+            self.deliver(change);
         }
+    }
+}
+
+/// The changes at one place.
+pub struct TypingFeed {
+    place: Place,
+    /// There until it is dropped.
+    changes: Option<broadcast::Receiver<TypingChange>>,
+    listeners: Listeners,
+}
+
+impl TypingFeed {
+    /// The next one; an error tells that some were missed.
+    pub async fn next(&mut self) -> std::result::Result<TypingChange, RecvError> {
+        match &mut self.changes {
+            Some(changes) => changes.recv().await,
+            None => Err(RecvError::Closed),
+        }
+    }
+}
+
+impl Drop for TypingFeed {
+    fn drop(&mut self) {
+        self.changes = None;
+        self.listeners.remove_if(&self.place, |_, listeners| listeners.receiver_count() == 0);
     }
 }
 

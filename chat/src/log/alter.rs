@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use quikapp_entities::MessageId;
+use tokio::time::Instant;
 
 use crate::{
     Error, Result,
     log::{
         TICK_MEMORY,
-        lane::{ATTEMPTS, Altering, Lane},
+        lane::{Altering, Lane},
+        rivals::Contest,
     },
     messages::model::{ChangeTicks, Message, ThreadSummary},
     store::{Head, Replaced},
@@ -91,7 +93,8 @@ impl Lane {
         id: MessageId,
         alterations: &[Altering],
     ) -> Result<(Arc<Message>, Vec<Result<()>>)> {
-        for _ in 0..ATTEMPTS {
+        let mut contest = Contest::new();
+        loop {
             let stored = self.shared.store.get(&[(self.key, id)]).await?;
             let Some(present) = stored.into_iter().next() else { return Err(Error::NotFound("message")) };
             // Counted after the root was read: whoever tells it of another reply meanwhile moves it on, and it is counted
@@ -101,7 +104,7 @@ impl Lane {
             } else {
                 ThreadSummary::default()
             };
-            let head = self.head().await?;
+            let head = self.head_from(present.seq).await?;
             let now = self.shared.env.now();
             let mut next = present.clone();
             let mut aspects = Vec::new();
@@ -124,21 +127,26 @@ impl Lane {
                 return Ok((Arc::new(present), results));
             }
             take_tick(&mut next, &present, head, now, &aspects);
-            match self.shared.store.replace(&next, present.seq).await {
+            let begun = Instant::now();
+            let replaced = self.shared.store.replace(&next, present.seq).await;
+            self.wrote(begun.elapsed());
+            match replaced {
                 Ok(Replaced::Done) => {
                     let next = Arc::new(next);
                     self.committed(&next);
                     return Ok((next, results));
                 }
-                Ok(Replaced::Stale) => {}
-                Ok(Replaced::TickTaken) => self.lose_head(),
+                Ok(Replaced::Stale | Replaced::TickTaken) => {
+                    if !self.lose(&mut contest).await {
+                        return Err(Error::Unavailable { store: "message store" });
+                    }
+                }
                 Err(error) => {
                     self.lose_head();
                     return Err(error);
                 }
             }
         }
-        Err(Error::Unavailable { store: "message store" })
     }
 }
 

@@ -6,12 +6,14 @@ use std::{
 };
 
 use quikapp_entities::{MessageId, UserId};
+use tokio::time::Instant;
 
 use crate::{
     Error,
     log::{
         Appended, Draft,
-        lane::{ATTEMPTS, Appending, Lane},
+        lane::{Appending, Lane},
+        rivals::Contest,
     },
     messages::model::{ChangeTicks, ChannelKey, Message, ThreadSummary},
     store::{Conflict, Head, Inserted},
@@ -38,13 +40,12 @@ impl Lane {
         let mut waiting = merge(drafts);
         let mut replied: Vec<(Waiting, Arc<Message>)> = Vec::new();
         let mut roots: Vec<MessageId> = Vec::new();
-        let mut attempts = 0;
+        let mut contest = Contest::new();
         while !waiting.is_empty() {
-            attempts += 1;
             match self.try_append(&waiting).await {
                 Ok((messages, conflict)) => {
                     if !messages.is_empty() {
-                        attempts = 0;
+                        contest = Contest::new();
                     }
                     for message in messages {
                         let Some(sent) = waiting.pop_front() else { break };
@@ -59,16 +60,17 @@ impl Lane {
                             sent.answer(&Ok(message), false);
                         }
                     }
-                    match conflict {
-                        None => {}
-                        Some(Conflict::Tick) => self.lose_head(),
+                    let goes_on = match conflict {
+                        None => true,
+                        Some(Conflict::Tick) => self.lose(&mut contest).await,
                         Some(Conflict::ClientMessageId) => {
                             // A step ahead too, as one of them is answered.
-                            attempts = 0;
+                            contest = Contest::new();
                             self.answer_with_existing(&mut waiting).await;
+                            true
                         }
-                    }
-                    if attempts > ATTEMPTS {
+                    };
+                    if !goes_on {
                         fail(&mut waiting, &Error::Unavailable { store: "message store" });
                     }
                 }
@@ -104,7 +106,9 @@ impl Lane {
             head = Head { seq: message.seq, visible_count: message.visible_count };
             messages.push(message);
         }
+        let begun = Instant::now();
         let Inserted { committed, conflict } = self.shared.store.insert(self.key, &messages).await?;
+        self.wrote(begun.elapsed());
         messages.truncate(committed);
         Ok((messages.into_iter().map(Arc::new).collect(), conflict))
     }

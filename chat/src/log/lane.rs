@@ -10,7 +10,10 @@ use tokio::{
 
 use crate::{
     Result,
-    log::{Alteration, Appended, Command, Draft, HEAD_TRUST, Inner},
+    log::{
+        Alteration, Appended, Command, Draft, HEAD_TRUST, Inner,
+        rivals::{Contest, Rivals},
+    },
     messages::model::{ChannelKey, Message},
     store::Head,
 };
@@ -19,8 +22,6 @@ use crate::{
 const GROUP: usize = 512;
 /// How long a lane stays open with nothing to do.
 const IDLE: Duration = Duration::from_secs(30);
-/// How often a change is tried against other nodes before it is given up.
-pub(super) const ATTEMPTS: usize = 200;
 
 pub(super) type Appending = (Draft, oneshot::Sender<Result<Appended>>);
 pub(super) type Altering = (Alteration, oneshot::Sender<Result<Arc<Message>>>);
@@ -29,6 +30,7 @@ pub(super) type Altering = (Alteration, oneshot::Sender<Result<Arc<Message>>>);
 enum Step {
     Append(Vec<Appending>),
     Alter(MessageId, Vec<Altering>),
+    GiveWay,
 }
 
 /// A channel's lane with what it knows of the log.
@@ -36,11 +38,20 @@ pub(super) struct Lane {
     pub(super) shared: Arc<Inner>,
     pub(super) key: ChannelKey,
     head: Option<(Head, Instant)>,
+    /// The lanes of other nodes, once one of them was faster.
+    rivals: Option<Rivals>,
+    /// How long a write takes, on average.
+    write: Duration,
 }
 
 impl Lane {
     /// The head to go on from; read from the store if it is not known for sure or known for too long.
     pub(super) async fn head(&mut self) -> Result<Head> {
+        if let (Some((head, _)), Some(rivals)) = (self.head, &mut self.rivals)
+            && let Some(newer) = rivals.head_behind(head.seq)
+        {
+            self.head = Some(newer);
+        }
         match self.head {
             Some((head, since)) if since.elapsed() < HEAD_TRUST => Ok(head),
             _ => {
@@ -52,31 +63,88 @@ impl Lane {
         }
     }
 
+    /// The head to go on from where tick `reached` is known to be taken.
+    pub(super) async fn head_from(&mut self, reached: i64) -> Result<Head> {
+        if self.head.is_some_and(|(head, _)| head.seq < reached) {
+            self.lose_head();
+        }
+        self.head().await
+    }
+
     /// Forgets the head: somebody else was faster, or the outcome of a write is not known.
     pub(super) fn lose_head(&mut self) {
         self.head = None;
     }
 
+    /// Another node was faster: tells whether to try again.
+    pub(super) async fn lose(&mut self, contest: &mut Contest) -> bool {
+        let lost = self.head.map_or(1, |(head, _)| head.seq + 1);
+        self.lose_head();
+        self.shared.hub.ask_for_turn(self.key);
+        if let Some(rivals) = &mut self.rivals {
+            // What they committed is as good as told, sooner than a query would answer.
+            self.head = rivals.head_from(lost, self.write).await;
+        } else {
+            self.listen().await;
+        }
+        contest.lost(self.write).await
+    }
+
+    async fn listen(&mut self) {
+        let Inner { hub, env, .. } = &*self.shared;
+        match Rivals::listen(hub, self.key, env).await {
+            Ok(rivals) => self.rivals = Some(rivals),
+            // The lane goes on without.
+            Err(error) => tracing::debug!(%error, "the channel's other nodes cannot be listened to"),
+        }
+    }
+
+    async fn give_way(&mut self) {
+        if self.rivals.is_none() {
+            self.listen().await;
+        }
+        if let Some(rivals) = &mut self.rivals {
+            rivals.asked();
+        }
+    }
+
+    /// Notes how long a write took.
+    pub(super) fn wrote(&mut self, took: Duration) {
+        self.write = (self.write * 7 + took) / 8;
+    }
+
     /// Goes on from what was just committed, and tells everybody.
     pub(super) fn committed(&mut self, message: &Arc<Message>) {
         self.head = Some((Head { seq: message.seq, visible_count: message.visible_count }, Instant::now()));
+        if let Some(rivals) = &mut self.rivals {
+            rivals.committed(message.seq);
+        }
         self.shared.hub.publish(message);
     }
 }
 
 /// Serves a channel until it has been quiet for a while.
 pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc::Receiver<Command>) {
-    let mut lane = Lane { shared, key, head: None };
+    let mut lane = Lane { shared, key, head: None, rivals: None, write: Duration::ZERO };
     lane.finish_left_over_replies().await;
     let mut group = Vec::with_capacity(GROUP);
     loop {
         match tokio::time::timeout(IDLE, commands.recv_many(&mut group, GROUP)).await {
             Ok(0) => return,
             Ok(_) => {
+                if let Some(rivals) = &mut lane.rivals {
+                    rivals.take_turns(lane.write).await;
+                    while group.len() < GROUP
+                        && let Ok(command) = commands.try_recv()
+                    {
+                        group.push(command);
+                    }
+                }
                 for step in steps(group.drain(..)) {
                     match step {
                         Step::Append(drafts) => lane.append(drafts).await,
                         Step::Alter(id, alterations) => lane.alter(id, alterations).await,
+                        Step::GiveWay => lane.give_way().await,
                     }
                 }
                 let _ = lane.shared.activity.send(key);
@@ -96,6 +164,7 @@ fn steps(commands: impl Iterator<Item = Command>) -> Vec<Step> {
     for command in commands {
         match (command, steps.last_mut()) {
             (Command::Append { draft, done }, Some(Step::Append(drafts))) => drafts.push((*draft, done)),
+            (Command::GiveWay, _) => steps.push(Step::GiveWay),
             (Command::Append { draft, done }, _) => steps.push(Step::Append(vec![(*draft, done)])),
             (Command::Alter { id, alteration, done }, Some(Step::Alter(last, alterations)))
                 if *last == id =>

@@ -9,13 +9,17 @@
 mod alter;
 mod append;
 mod lane;
+mod rivals;
 mod thread;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use dashmap::DashMap;
 use quikapp_entities::{MessageId, Timestamp, UserId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use alter::{Alteration, Aspect};
 
@@ -76,8 +80,17 @@ pub struct Appended {
 
 /// What a lane is asked to do.
 pub(crate) enum Command {
-    Append { draft: Box<Draft>, done: oneshot::Sender<Result<Appended>> },
-    Alter { id: MessageId, alteration: Alteration, done: oneshot::Sender<Result<Arc<Message>>> },
+    Append {
+        draft: Box<Draft>,
+        done: oneshot::Sender<Result<Appended>>,
+    },
+    Alter {
+        id: MessageId,
+        alteration: Alteration,
+        done: oneshot::Sender<Result<Arc<Message>>>,
+    },
+    /// Another node asks for a turn.
+    GiveWay,
 }
 
 /// Tells that a channel's counters moved.
@@ -97,16 +110,36 @@ pub(crate) struct Inner {
     pub(crate) activity: Activity,
 }
 
+/// Tells the lanes at which other nodes ask for a turn.
+async fn give_way(log: Weak<Inner>, mut asked: broadcast::Receiver<ChannelKey>) {
+    loop {
+        match asked.recv().await {
+            Ok(key) => {
+                let Some(log) = log.upgrade() else { return };
+                if let Some(lane) = log.lanes.get(&key) {
+                    // A lane without room for this is asked again.
+                    let _ = lane.try_send(Command::GiveWay);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
 impl Log {
-    /// Logs over a store; every channel that changes is told to `activity`.
+    /// Logs over a store; every channel that changes is told to `activity`. Needs a Tokio runtime.
     #[must_use]
     pub fn new(store: Arc<dyn MessageStore>, hub: Hub, env: Environment, activity: Activity) -> Self {
-        Self { inner: Arc::new(Inner { store, hub, env, lanes: DashMap::new(), activity }) }
+        let asked = hub.turns_asked();
+        let inner = Arc::new(Inner { store, hub, env, lanes: DashMap::new(), activity });
+        tokio::spawn(give_way(Arc::downgrade(&inner), asked));
+        Self { inner }
     }
 
-    /// The channel's last tick and counter.
+    /// The channel's last tick and counter, for what must not go by an older one; see [`MessageStore::latest_head`].
     pub async fn head(&self, key: ChannelKey) -> Result<Head> {
-        self.inner.store.head(key).await
+        self.inner.store.latest_head(key).await
     }
 
     /// Appends a message. What is sent at the same time to the same channel is committed together.
@@ -155,7 +188,30 @@ impl Log {
         event: SystemEvent,
         id: MessageId,
     ) -> Result<Arc<Message>> {
-        let draft = Draft {
+        Ok(self.append(key, self.system_draft(author, event, id)).await?.message)
+    }
+
+    /// Writes that something changed again: one entry for each `id`, which takes the next tick every time.
+    pub async fn note(
+        &self,
+        key: ChannelKey,
+        author: UserId,
+        event: SystemEvent,
+        id: MessageId,
+    ) -> Result<()> {
+        let appended = self.append(key, self.system_draft(author, event.clone(), id)).await?;
+        if appended.deduplicated {
+            let again = Alteration::new(move |message| {
+                message.system = Some(event.clone());
+                Ok(Some(Aspect::Content))
+            });
+            self.alter(key, appended.message.id, again).await?;
+        }
+        Ok(())
+    }
+
+    fn system_draft(&self, author: UserId, event: SystemEvent, id: MessageId) -> Draft {
+        Draft {
             id,
             author,
             created_at: self.inner.env.now(),
@@ -169,8 +225,7 @@ impl Log {
             reply_to: None,
             broadcast: false,
             system: Some(event),
-        };
-        Ok(self.append(key, draft).await?.message)
+        }
     }
 
     /// Finishes threads whose replies were written by a node that stopped before their roots were told.

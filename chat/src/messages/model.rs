@@ -116,6 +116,18 @@ pub enum SystemEvent {
         /// Names of the API's fields that changed: `name`, `topic`, `description`, `isArchived`, …
         changed: Vec<String>,
     },
+    /// An open channel was made; only in the log of its workspace.
+    ChannelCreated {
+        /// Which one.
+        channel: ChannelId,
+    },
+    /// The workspace's own fields changed; only in its log.
+    WorkspaceUpdated,
+    /// A member's profile changed; only in the log of the workspace.
+    UserUpdated {
+        /// Whose.
+        user: UserId,
+    },
 }
 
 /// The channel's ticks at which each aspect of a message last changed; 0 = never. So a replay from any cursor can say

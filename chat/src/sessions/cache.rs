@@ -70,7 +70,7 @@ impl SessionCache {
             let next = self.controls.lock().unwrap_or_else(PoisonError::into_inner).try_recv();
             match next {
                 Ok(Control::SessionRevoked { session }) => self.forget(session).await,
-                Ok(Control::AccessChanged { .. }) => {}
+                Ok(Control::AccessChanged { .. } | Control::ChannelAccessChanged { .. }) => {}
                 // Which sessions the user has is not known here; both are rare.
                 Ok(Control::UserDisabled { .. } | Control::Missed) | Err(TryRecvError::Lagged(_)) => {
                     self.epoch.fetch_add(1, Ordering::AcqRel);

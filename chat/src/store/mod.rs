@@ -80,11 +80,21 @@ pub struct PageQuery {
 /// A message store. Every method is safe to cancel: a write that was begun ends by itself and leaves a valid log. Every
 /// method fails with `Error::Unavailable { store: "message store" }` within about five seconds when the store does not
 /// answer, after which a write may or may not have happened (the caller looks).
+///
+/// What is written is there for good: acknowledged by a majority where there are several members. What is read is there
+/// for good as well, so nobody is told of a tick that a failover takes back. And it is what was acknowledged so far, with
+/// one exception: for a moment after a failover the new primary may not know yet how much of what it has is for good, and
+/// tell a little less. [`MessageStore::latest_head`] waits until it knows. A write that is refused for a conflict, or as
+/// stale, says so only when what it collided with is for good, and can be read.
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
-    /// The last tick of the channel and its counter. Read from the primary; never goes back, even after the message that
-    /// took the last tick was purged.
+    /// The last tick of the channel and its counter. Never goes back, even after the message that took the last tick was
+    /// purged.
     async fn head(&self, key: ChannelKey) -> Result<Head>;
+
+    /// [`MessageStore::head`] as of no earlier than this call: everything acknowledged before it is in, and in whatever is
+    /// read afterwards. Dearer where there are several members, since a majority of them has to agree.
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head>;
 
     /// [`MessageStore::head`] of many channels at once, in one query; channels without messages are left out.
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>>;
@@ -94,7 +104,8 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted>;
 
     /// Writes the new state of a message if the stored one still has `seq == expected_seq`. The tick `message.seq` must
-    /// not be listed by any message of the channel.
+    /// not be listed by any message of the channel, and must be greater than `expected_seq`: a message only ever moves up,
+    /// or the head would go back with the one that holds it.
     async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced>;
 
     /// Clears `thread_pending` of these replies, without a tick (it is no part of the message for its readers).

@@ -72,9 +72,39 @@ fn binary() -> OsString {
     std::env::var_os("QUIKAPP_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_quikapp").into())
 }
 
+/// Which server is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The one under test.
+    Real,
+    /// This test binary itself, called with one argument: a server of the same library with a fault in it.
+    Faulty(&'static str),
+}
+
+impl Program {
+    fn command(self, environment: &[(&'static str, String)]) -> Command {
+        match self {
+            Self::Real => {
+                let mut command = command(environment);
+                command.arg("serve");
+                command
+            }
+            Self::Faulty(argument) => {
+                let mut command = isolated(std::env::current_exe().unwrap().into(), environment);
+                command.arg(argument);
+                command
+            }
+        }
+    }
+}
+
 /// A call of the binary that knows nothing of this process's own settings.
 fn command(environment: &[(&'static str, String)]) -> Command {
-    let mut command = Command::new(binary());
+    isolated(binary(), environment)
+}
+
+fn isolated(program: OsString, environment: &[(&'static str, String)]) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().envs(environment.iter().map(|(name, value)| (*name, value.as_str())));
     for name in ["PATH", "HOME", "RUST_LOG", "RUST_BACKTRACE"] {
         if let Some(value) = std::env::var_os(name) {
@@ -113,14 +143,26 @@ impl Server {
 
     /// A node on `stores` with more settings.
     pub(crate) async fn start_with(stores: &Stores, settings: &[(&'static str, &str)]) -> Self {
+        match Self::try_start(stores, settings, Program::Real).await {
+            Ok(server) => server,
+            Err(text) => panic!("the server did not start: {text}"),
+        }
+    }
+
+    /// The same of any program, which may fail to start, as it does while a store is away; then this is what it said.
+    pub(crate) async fn try_start(
+        stores: &Stores,
+        settings: &[(&'static str, &str)],
+        program: Program,
+    ) -> Result<Self, String> {
         let folder = tempfile::TempDir::with_prefix("quikapp-log-").unwrap();
         let log = folder.path().join("log");
         let file = File::create(&log).unwrap();
         let mut environment = stores.environment();
         environment.push(("LISTEN", "127.0.0.1:0".into()));
         environment.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let child = command(&environment)
-            .arg("serve")
+        let child = program
+            .command(&environment)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -129,16 +171,17 @@ impl Server {
         let child = Mutex::new(child);
         let address = eventually("the server's start", SOON * 3, || async {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let ended = child.lock().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the server did not start ({ended:?}):\n{text}");
+            if let Some(ended) = child.lock().unwrap().try_wait().unwrap() {
+                return Some(Err(format!("{ended}\n{text}")));
+            }
             let (_, rest) = text.split_once("listening on http://")?;
             let (address, _) = rest.split_once(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
-            Some(address.to_owned())
+            Some(Ok(address.to_owned()))
         })
-        .await;
+        .await?;
         let inner = Arc::new(Inner { stores: stores.clone(), address, log, child, _folder: folder });
         RUNNING.lock().unwrap().push(Arc::downgrade(&inner));
-        Self { inner }
+        Ok(Self { inner })
     }
 
     /// Where it keeps its data.
@@ -159,6 +202,13 @@ impl Server {
     /// Kills it as a power cut would.
     pub(crate) fn kill(&self) {
         end(&mut self.inner.child.lock().unwrap());
+    }
+
+    /// Sends it a signal that does not end it, such as `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.inner.child.lock().unwrap().id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "no SIG{name} for the server {pid}");
     }
 
     /// Somebody without a token.

@@ -129,6 +129,12 @@ impl Socket {
         Stream { id, items, out: self.out.clone() }
     }
 
+    /// Closes the connection as a client does that is done; returns when the server has taken leave too.
+    pub(crate) async fn close(self) {
+        let _ = self.out.send(Message::Close(None));
+        self.closed().await;
+    }
+
     /// Waits for what the server says of its own accord.
     pub(crate) async fn announced(&self) -> Value {
         let mut announced = self.announced.clone();

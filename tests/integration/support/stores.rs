@@ -51,6 +51,13 @@ impl Urls {
 
 /// Runs `scripts/servers` for the common set, or for the one in `folder`, and gives what it prints.
 pub(crate) fn script(arguments: &[&str], folder: Option<&Path>) -> String {
+    try_script(arguments, folder).unwrap_or_else(|text| {
+        panic!("scripts/servers {arguments:?} failed: these tests need MySQL, MongoDB and Redis\n{text}")
+    })
+}
+
+/// The same; what it complains about if it fails.
+fn try_script(arguments: &[&str], folder: Option<&Path>) -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("scripts/servers"));
     command.args(arguments).current_dir(root);
@@ -61,12 +68,11 @@ pub(crate) fn script(arguments: &[&str], folder: Option<&Path>) -> String {
         command.env("QUIKAPP_SERVERS_DIR", folder).env("QUIKAPP_SERVERS_CACHE", shared);
     }
     let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "scripts/servers {arguments:?} failed: these tests need MySQL, MongoDB and Redis\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// A set of servers of its own, whose members can be stopped; it is taken down at the end.
@@ -79,12 +85,25 @@ pub(crate) struct ServerSet {
 static SETS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 impl ServerSet {
-    /// Starts one.
-    pub(crate) async fn up() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers-faults");
+    /// Starts one in `target/servers-NAME`, with so many members of MongoDB; with one where there cannot be several, as in
+    /// Docker.
+    pub(crate) async fn up(name: &str, members: u8) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/servers-{name}"));
         SETS.lock().unwrap().push(folder.clone());
-        let (folder, lines) = Self::script(folder, "up", None).await;
-        Self { folder, urls: Urls::parse(&lines) }
+        let starting = move || {
+            let several = try_script(&["up", &format!("--mongo-members={members}")], Some(&folder));
+            let lines = several.unwrap_or_else(|text| {
+                eprintln!("MongoDB has one member only: {text}");
+                script(&["up"], Some(&folder))
+            });
+            Self { folder, urls: Urls::parse(&lines) }
+        };
+        tokio::task::spawn_blocking(starting).await.unwrap()
+    }
+
+    /// Their addresses.
+    pub(crate) fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     /// Empty databases on it.
@@ -92,23 +111,24 @@ impl ServerSet {
         Stores::on(&self.urls).await
     }
 
-    /// Stops `mysql`, `mongo` or `redis`.
-    pub(crate) async fn stop(&self, name: &'static str) {
-        Self::script(self.folder.clone(), "stop", Some(name)).await;
+    /// Stops `mysql`, `mongo` or `redis`, or one member of several: `mongo1`, `mongo2`, …
+    pub(crate) async fn stop(&self, name: &str) {
+        self.script("stop", name).await;
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(&self, name: &str) {
+        self.script("kill", name).await;
     }
 
     /// Starts it again, with the data that it had.
-    pub(crate) async fn start(&self, name: &'static str) {
-        Self::script(self.folder.clone(), "start", Some(name)).await;
+    pub(crate) async fn start(&self, name: &str) {
+        self.script("start", name).await;
     }
 
-    async fn script(folder: PathBuf, action: &'static str, name: Option<&'static str>) -> (PathBuf, String) {
-        let run = move || {
-            let arguments: Vec<_> = [action].into_iter().chain(name).collect();
-            let lines = script(&arguments, Some(&folder));
-            (folder, lines)
-        };
-        tokio::task::spawn_blocking(run).await.unwrap()
+    async fn script(&self, action: &'static str, name: &str) {
+        let (folder, name) = (self.folder.clone(), name.to_owned());
+        tokio::task::spawn_blocking(move || script(&[action, &name], Some(&folder))).await.unwrap();
     }
 }
 
@@ -159,6 +179,13 @@ impl Stores {
         Self { mode: Mode::Servers, inner: Arc::new(inner) }
     }
 
+    /// Takes everything out of Redis, as far as it is of these stores; nothing where there is none.
+    pub(crate) async fn flush_redis(&self) {
+        if let Inner::Databases { urls, redis_prefix, .. } = &*self.inner {
+            flush(&urls.redis, redis_prefix).await.unwrap();
+        }
+    }
+
     /// The settings by which a server finds them.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         match &*self.inner {
@@ -207,8 +234,13 @@ async fn remove(urls: &Urls, name: &str) -> Result<(), Box<dyn std::error::Error
     let connection = Database::connect(with_path(&urls.database, "mysql")).await?;
     connection.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}")).await?;
     mongodb::Client::with_uri_str(&urls.mongodb).await?.database(name).drop().await?;
-    let mut redis = redis::Client::open(urls.redis.as_str())?.get_multiplexed_async_connection().await?;
-    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{name}:*")).query_async(&mut redis).await?;
+    flush(&urls.redis, &format!("{name}:")).await?;
+    Ok(())
+}
+
+async fn flush(url: &str, prefix: &str) -> redis::RedisResult<()> {
+    let mut redis = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut redis).await?;
     if !keys.is_empty() {
         redis::cmd("DEL").arg(keys).query_async::<()>(&mut redis).await?;
     }

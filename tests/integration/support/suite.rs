@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use super::{server, stores};
 
-/// No test may take longer; a hang is a failure with a name.
+/// No test may take longer unless it says so; a hang is a failure with a name.
 const TIME_LIMIT: Duration = Duration::from_mins(5);
 
 /// On which kind of store a test runs.
@@ -69,11 +69,16 @@ pub(crate) struct Suite {
 impl Suite {
     /// Adds `body` for `mode`.
     pub(crate) fn add(&mut self, mode: Mode, module: &str, name: &str, body: Body) {
+        self.add_within(TIME_LIMIT, mode, module, name, body);
+    }
+
+    /// Adds `body` for `mode`, which may take `limit`.
+    pub(crate) fn add_within(&mut self, limit: Duration, mode: Mode, module: &str, name: &str, body: Body) {
         let module = module.rsplit("::").next().unwrap_or(module);
         let tallies = Arc::clone(&self.tallies);
         self.trials.push(Trial::test(format!("{}::{module}::{name}", mode.name()), move || {
             let tally = &tallies[mode as usize];
-            let outcome = run(mode, body);
+            let outcome = run(mode, limit, body);
             match &outcome {
                 Ok(Outcome::Passed) => &tally.passed,
                 Ok(Outcome::Skipped) => &tally.skipped,
@@ -120,10 +125,10 @@ enum Outcome {
 /// What a test panics with that cannot run on this machine; it has said why.
 pub(crate) struct Skip;
 
-fn run(mode: Mode, body: Body) -> Result<Outcome, String> {
+fn run(mode: Mode, limit: Duration, body: Body) -> Result<Outcome, String> {
     let ran = catch_unwind(AssertUnwindSafe(|| {
         RUNTIME.block_on(async {
-            assert!(tokio::time::timeout(TIME_LIMIT, body(mode)).await.is_ok(), "not done in {TIME_LIMIT:?}");
+            assert!(tokio::time::timeout(limit, body(mode)).await.is_ok(), "not done in {limit:?}");
         });
     }));
     match ran {

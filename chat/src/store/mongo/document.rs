@@ -146,6 +146,8 @@ struct SystemDocument<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     role: Option<MemberRole>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     changed: Option<Cow<'a, [String]>>,
 }
 
@@ -397,6 +399,13 @@ impl<'a> From<&'a SystemEvent> for SystemDocument<'a> {
                 changed: Some(Cow::Borrowed(changed)),
                 ..Self::default()
             },
+            SystemEvent::ChannelCreated { channel } => {
+                Self { r#type: "channel_created".into(), channel: Some(binary(channel.0)), ..Self::default() }
+            }
+            SystemEvent::WorkspaceUpdated => Self { r#type: "workspace_updated".into(), ..Self::default() },
+            SystemEvent::UserUpdated { user } => {
+                Self { r#type: "user_updated".into(), user: Some(binary(user.0)), ..Self::default() }
+            }
         }
     }
 }
@@ -414,6 +423,11 @@ impl TryFrom<SystemDocument<'_>> for SystemEvent {
             ("member_changed", Some(user), Some(role), _) => Self::MemberChanged { user, role },
             ("channel_updated", _, _, Some(changed)) => {
                 Self::ChannelUpdated { changed: changed.into_owned() }
+            }
+            ("user_updated", Some(user), ..) => Self::UserUpdated { user },
+            ("workspace_updated", ..) => Self::WorkspaceUpdated,
+            ("channel_created", ..) if let Some(channel) = event.channel => {
+                Self::ChannelCreated { channel: ChannelId(uuid(channel)) }
             }
             (name, ..) => {
                 return Err(DecodeError::Variant { what: "system event", name: name.to_owned() });

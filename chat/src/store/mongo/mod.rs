@@ -15,8 +15,8 @@ use mongodb::{
     Client, Collection, Database,
     error::ErrorKind,
     options::{
-        Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
-        WriteConcern,
+        Acknowledgment, ClientOptions, CollectionOptions, DatabaseOptions, ReadConcern, ReadPreference,
+        SelectionCriteria, WriteConcern,
     },
 };
 use quikapp_entities::{MessageId, Timestamp, UserId};
@@ -92,7 +92,14 @@ impl MongoStore {
 
     /// [`MongoStore::open`] on a client that is already there.
     pub async fn with_client(client: &Client, database: &str) -> Result<Self, OpenError> {
-        let database = client.database(database);
+        // A tick that is read and then taken back by a failover would have been told to subscribers, and somebody else's
+        // change would get it a second time: so only what a majority has is read, from whoever is the primary.
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let reads = DatabaseOptions::builder()
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(primary.clone())
+            .build();
+        let database = client.database_with_options(database, reads);
         check_server(&database).await?;
 
         let acknowledge = |timeout: Option<Duration>| {
@@ -109,8 +116,8 @@ impl MongoStore {
 
         let options = CollectionOptions::builder()
             .write_concern(acknowledge(Some(Duration::from_secs(4))))
-            .read_concern(ReadConcern::local())
-            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(primary)
             .build();
         let store = Self {
             messages: database.collection_with_options("messages", options.clone()),
@@ -142,11 +149,17 @@ async fn check_server(database: &Database) -> Result<(), OpenError> {
 #[async_trait]
 impl MessageStore for MongoStore {
     async fn head(&self, key: ChannelKey) -> Result<Head> {
-        Ok(self.read_heads(&[key]).await?.first().map_or(Head::default(), |(_, head)| *head))
+        let heads = self.read_heads(&[key], ReadConcern::majority()).await?;
+        Ok(heads.first().map_or(Head::default(), |(_, head)| *head))
+    }
+
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head> {
+        let heads = self.read_heads(&[key], ReadConcern::linearizable()).await?;
+        Ok(heads.first().map_or(Head::default(), |(_, head)| *head))
     }
 
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
-        self.read_heads(keys).await
+        self.read_heads(keys, ReadConcern::majority()).await
     }
 
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bson::{DateTime, Document, RawDocumentBuf, Uuid, doc};
 use futures_util::TryStreamExt;
-use mongodb::{Collection, Cursor};
+use mongodb::{Collection, Cursor, options::ReadConcern};
 use quikapp_entities::{MessageId, Timestamp, UserId};
 use serde::Deserialize;
 
@@ -83,7 +83,11 @@ fn newest_of_each(
 }
 
 impl MongoStore {
-    pub(super) async fn read_heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
+    pub(super) async fn read_heads(
+        &self,
+        keys: &[ChannelKey],
+        concern: ReadConcern,
+    ) -> Result<Vec<(ChannelKey, Head)>> {
         #[derive(Deserialize)]
         struct Id {
             w: Uuid,
@@ -123,6 +127,7 @@ impl MongoStore {
             let mut rows = database
                 .aggregate(pipeline)
                 .with_type::<Row>()
+                .read_concern(concern)
                 .batch_size(batch(length))
                 .max_time(SERVER_TIME_LIMIT)
                 .await?;

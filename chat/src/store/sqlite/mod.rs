@@ -81,6 +81,10 @@ impl MessageStore for SqliteStore {
         Ok(self.read("head", move |connection| reads::head(connection, key)).await?.unwrap_or_default())
     }
 
+    async fn latest_head(&self, key: ChannelKey) -> Result<Head> {
+        self.head(key).await
+    }
+
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
         let keys = keys.to_vec();
         self.read("heads", move |connection| reads::heads(connection, &keys)).await

@@ -1,0 +1,144 @@
+//! What streams tell: the events of a channel's log, as one listener sees them.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use quikapp_entities::{ChannelId, Timestamp, UserId, WorkspaceId};
+
+use crate::{
+    live::{Told, notes::Notes},
+    log::Aspect,
+    messages::model::{Message, MessageKind, SystemEvent},
+};
+
+/// Why a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The cursor is older than tombstones are kept: read afresh.
+    CursorExpired,
+    /// The cursor is of another life of the server's data: read afresh.
+    EpochChanged,
+    /// The viewer may not see the channel any more.
+    AccessChanged,
+    /// The subscriber reads too slowly: go on after its last cursor.
+    SlowConsumer,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A message is new.
+    Created(Arc<Message>),
+    /// A message changed.
+    Updated(Arc<Message>, Vec<Aspect>),
+    /// A message became a tombstone.
+    Deleted(Arc<Message>),
+    /// Somebody came in.
+    MemberJoined(UserId),
+    /// Somebody went or was removed.
+    MemberLeft(UserId, Option<UserId>),
+    /// Somebody's role or silence changed.
+    MemberChanged(UserId),
+    /// The channel's own fields changed.
+    ChannelUpdated(Vec<String>),
+    /// A channel was made.
+    ChannelCreated(ChannelId),
+    /// A workspace's own fields changed.
+    WorkspaceUpdated(WorkspaceId),
+    /// Somebody's profile changed.
+    UserUpdated(UserId),
+    /// Everything that was missed has been told.
+    CaughtUp(u64),
+    /// The stream ends.
+    Reset(ResetReason),
+}
+
+/// An event with its place in the channel's log.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Go on after this tick to miss nothing behind the event; none where the position does not move.
+    pub position: Option<i64>,
+    /// The tick of the change.
+    pub seq: Option<i64>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// Whether it had happened before the stream began.
+    pub replayed: bool,
+    /// What happened.
+    pub event: Event,
+    /// What other listeners made of the change; none on items that are no change.
+    pub notes: Option<Arc<Notes>>,
+}
+
+/// What changed of a message after tick `after`, seen from there: one event, and one more for what a SYSTEM message tells.
+pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bool) -> VecDeque<Item> {
+    let (before, after) = (*before, *after);
+    let item = |position, event, occurred_at| Item {
+        position: Some(position),
+        seq: Some(message.seq),
+        occurred_at,
+        replayed,
+        event,
+        notes: Some(Arc::clone(notes)),
+    };
+    let mut items = VecDeque::with_capacity(2);
+    // The log of a workspace itself has nothing that somebody wrote.
+    let of_workspace = match &message.system {
+        Some(SystemEvent::ChannelCreated { channel }) => Some(Event::ChannelCreated(*channel)),
+        Some(SystemEvent::WorkspaceUpdated) => Some(Event::WorkspaceUpdated(message.key.workspace)),
+        Some(SystemEvent::UserUpdated { user }) => Some(Event::UserUpdated(*user)),
+        _ => None,
+    };
+    if let Some(event) = of_workspace {
+        items.push_back(item(message.seq, event, message.changed_at));
+        return items;
+    }
+    if message.is_deleted() && message.changes.deleted.max(message.ts) > after {
+        items.push_back(item(message.seq, Event::Deleted(Arc::clone(message)), message.changed_at));
+        return items;
+    }
+    if message.ts <= after {
+        let ticks = &message.changes;
+        let changed = [
+            (Aspect::Content, ticks.content),
+            (Aspect::Reactions, ticks.reactions),
+            (Aspect::Thread, ticks.thread),
+        ];
+        let changed =
+            changed.into_iter().filter(|(_, tick)| *tick > after).map(|(aspect, _)| aspect).collect();
+        items.push_back(item(message.seq, Event::Updated(Arc::clone(message), changed), message.changed_at));
+        return items;
+    }
+    let told = message.system.as_ref().map(|event| match event {
+        SystemEvent::MemberJoined { user } => Event::MemberJoined(*user),
+        SystemEvent::MemberLeft { user, removed_by } => Event::MemberLeft(*user, *removed_by),
+        SystemEvent::MemberChanged { user, .. } => Event::MemberChanged(*user),
+        SystemEvent::ChannelUpdated { changed } => Event::ChannelUpdated(changed.clone()),
+        SystemEvent::ChannelCreated { channel } => Event::ChannelCreated(*channel),
+        SystemEvent::WorkspaceUpdated => Event::WorkspaceUpdated(message.key.workspace),
+        SystemEvent::UserUpdated { user } => Event::UserUpdated(*user),
+    });
+    // Of two items the first must not move the position: whoever is cut off between them gets both again.
+    let first_position = if told.is_some() { before } else { message.seq };
+    items.push_back(item(first_position, Event::Created(Arc::clone(message)), message.created_at));
+    items.extend(told.map(|event| item(message.seq, event, message.created_at)));
+    items
+}
+
+/// An item that ends a stream.
+#[must_use]
+pub fn reset(now: Timestamp, reason: ResetReason) -> Item {
+    Item {
+        position: None,
+        seq: None,
+        occurred_at: now,
+        replayed: false,
+        event: Event::Reset(reason),
+        notes: None,
+    }
+}
+
+/// Whether `message` is something that a person wrote.
+#[must_use]
+pub fn is_written(message: &Message) -> bool {
+    message.kind != MessageKind::System
+}

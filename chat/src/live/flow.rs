@@ -1,0 +1,134 @@
+//! One channel's events on their way to one listener, who may see all of them: access is the caller's business.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use quikapp_entities::MessageId;
+use tokio::time::Instant;
+
+use crate::{
+    clock::Environment,
+    live::{
+        Feed, Told,
+        event::{Event, Item, ResetReason, events, reset},
+    },
+};
+
+/// How long a stream waits before it asks a store again that did not answer.
+pub(super) const RETRY: Duration = Duration::from_millis(250);
+/// A live listener that is more changes behind its channel is reset.
+const MOST_BEHIND: i64 = 10_000;
+/// The same for one that left an item untaken for [`UNTAKEN`].
+const MOST_BEHIND_UNTAKEN: i64 = 1_000;
+const UNTAKEN: Duration = Duration::from_secs(1);
+
+pub(super) struct Flow {
+    feed: Feed,
+    /// Messages with `ts` up to this tick are not shown.
+    floor: Arc<AtomicI64>,
+    /// Only this thread's root and replies are told, if one is given.
+    thread: Option<MessageId>,
+    waiting: VecDeque<Item>,
+    /// The position that the replay has to reach, and what it told so far.
+    catching_up: Option<(i64, u64)>,
+    /// When the listener was given an item that it has not come back from.
+    given_at: Option<Instant>,
+    env: Environment,
+}
+
+impl Flow {
+    /// From the feed's present position on.
+    pub(super) fn new(
+        feed: Feed,
+        floor: Arc<AtomicI64>,
+        thread: Option<MessageId>,
+        env: &Environment,
+    ) -> Self {
+        Self {
+            feed,
+            floor,
+            thread,
+            waiting: VecDeque::new(),
+            catching_up: None,
+            given_at: None,
+            env: env.clone(),
+        }
+    }
+
+    /// Tells what happened after a tick that the channel has reached, and that it has been told.
+    pub(super) fn resume_after(&mut self, after: i64) {
+        self.catching_up = Some((self.feed.position(), 0));
+        self.feed.resume_after(after);
+    }
+
+    /// The next item. Nothing is lost by giving up waiting for it.
+    pub(super) async fn next(&mut self) -> Item {
+        let untaken = self.given_at.take().map(|at| at.elapsed());
+        if self.is_too_slow(untaken) {
+            return reset(self.env.now(), ResetReason::SlowConsumer);
+        }
+        let item = self.find().await;
+        self.given_at = Some(Instant::now());
+        item
+    }
+
+    async fn find(&mut self) -> Item {
+        loop {
+            if self.waiting.front().is_some_and(|item| item.replayed) {
+                // Those who come back do not crowd out those who are there.
+                tokio::task::yield_now().await;
+            }
+            if let Some(item) = self.waiting.pop_front() {
+                return item;
+            }
+            if let Some((goal, count)) = self.catching_up
+                && self.feed.position() >= goal
+            {
+                self.catching_up = None;
+                return Item {
+                    position: Some(self.feed.position()),
+                    seq: None,
+                    occurred_at: self.env.now(),
+                    replayed: true,
+                    event: Event::CaughtUp(count),
+                    notes: None,
+                };
+            }
+            match self.feed.next().await {
+                Ok(Some(told)) => self.told(&told),
+                // The replay may have come to its end by that.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a stream waits for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Only who was up to date once can be too slow.
+    fn is_too_slow(&self, untaken: Option<Duration>) -> bool {
+        let most = if untaken > Some(UNTAKEN) { MOST_BEHIND_UNTAKEN } else { MOST_BEHIND };
+        self.catching_up.is_none() && self.feed.lag() > most
+    }
+
+    fn told(&mut self, told: &Told) {
+        let message = &told.message;
+        let concerns = |root| message.id == root || message.thread_root == Some(root);
+        if message.ts <= self.floor.load(Ordering::SeqCst) || !self.thread.is_none_or(concerns) {
+            return;
+        }
+        let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
+        let items = events(told, replayed);
+        if let Some((_, count)) = &mut self.catching_up {
+            *count += items.len() as u64;
+        }
+        self.waiting = items;
+    }
+}

@@ -1,0 +1,441 @@
+//! Everything that happens where a viewer is a member, in one stream: the logs of their channels and workspaces. It
+//! follows them into channels that they join and out of those that they leave.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use futures_util::{
+    Stream, StreamExt,
+    future::{AbortHandle, Abortable},
+    stream::{self, BoxStream, SelectAll},
+};
+use quikapp_entities::{
+    ChannelId, WorkspaceId,
+    channel_members::{self, MembershipStatus},
+    workspace_members::MemberRole,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
+};
+
+use crate::{
+    Chat, Error, Result,
+    access::{Viewer, present},
+    live::{
+        Control, Feed,
+        event::{Event, Item, ResetReason, reset},
+        flow::{Flow, RETRY},
+        positions::Positions,
+    },
+    messages::model::ChannelKey,
+};
+
+/// An event of one of the viewer's logs.
+#[derive(Debug, Clone)]
+pub struct ViewerItem {
+    /// The channel; of the events of a workspace's own log, that log.
+    pub channel: ChannelId,
+    /// What happened. Its `position` is the log's alone.
+    pub item: Item,
+    /// Go on after these to miss nothing behind the event; none where the stream does not move.
+    pub positions: Option<Positions>,
+}
+
+/// The log of what happens to a workspace itself, beside those of its channels: its own fields, its people, new open
+/// channels.
+#[must_use]
+pub fn workspace_log(workspace: WorkspaceId) -> ChannelKey {
+    ChannelKey { workspace, channel: ChannelId(workspace.0) }
+}
+
+/// A log that the viewer may read.
+#[derive(Debug, Clone, Copy)]
+struct Log {
+    key: ChannelKey,
+    /// Messages with `ts` up to this tick are not shown.
+    floor: i64,
+    /// Where a stream begins that did not know the log: at the viewer's joining.
+    start: i64,
+}
+
+/// A log that is followed.
+struct Following {
+    floor: Arc<AtomicI64>,
+    stop: AbortHandle,
+}
+
+struct State {
+    chat: Chat,
+    viewer: Viewer,
+    workspace: Option<WorkspaceId>,
+    roles: HashMap<WorkspaceId, MemberRole>,
+    followed: HashMap<ChannelId, Following>,
+    flows: SelectAll<BoxStream<'static, (ChannelKey, Item)>>,
+    positions: Positions,
+    controls: Receiver<Control>,
+    waiting: VecDeque<ViewerItem>,
+    /// The logs whose replay is not at its end, and what was told so far.
+    catching_up: Option<(HashSet<ChannelId>, u64)>,
+    /// Channels whose making, and whose leaving, was told.
+    created: HashSet<ChannelId>,
+    left: HashSet<ChannelId>,
+    ended: bool,
+}
+
+impl Chat {
+    /// Where the viewer's stream stands now, to be read before anything that a stream after it is to complete. Three
+    /// queries.
+    pub async fn viewer_positions(&self, viewer: &Viewer) -> Result<Positions> {
+        let (logs, _) = self.logs_of(viewer, None).await?;
+        let keys: Vec<_> = logs.iter().map(|log| log.key).collect();
+        let heads = self.positions(&keys).await?;
+        let mut positions = Positions::default();
+        for log in logs {
+            positions.set(log.key.channel, heads.get(&log.key).copied().unwrap_or(0));
+        }
+        Ok(positions)
+    }
+
+    /// Everything that happens where the viewer is a member, in one workspace or in all, from now on or after positions.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a workspace.
+    pub async fn viewer_events(
+        &self,
+        viewer: &Viewer,
+        workspace: Option<WorkspaceId>,
+        after: Option<Positions>,
+    ) -> Result<impl Stream<Item = ViewerItem> + use<>> {
+        let controls = self.hub.controls();
+        if let Some(workspace) = workspace {
+            self.workspace_member(viewer, workspace).await?;
+        }
+        let (logs, roles) = self.logs_of(viewer, workspace).await?;
+        let mut state = State {
+            chat: self.clone(),
+            viewer: *viewer,
+            workspace,
+            roles,
+            followed: HashMap::new(),
+            flows: SelectAll::new(),
+            positions: Positions::default(),
+            controls,
+            waiting: VecDeque::new(),
+            catching_up: None,
+            created: HashSet::new(),
+            left: HashSet::new(),
+            ended: false,
+        };
+        state.begin(logs, after).await?;
+        Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|item| (item, state)) }))
+    }
+
+    /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
+    async fn logs_of(
+        &self,
+        viewer: &Viewer,
+        workspace: Option<WorkspaceId>,
+    ) -> Result<(Vec<Log>, HashMap<WorkspaceId, MemberRole>)> {
+        let members = self.workspaces_where(viewer, |query| query).await?;
+        let is_asked_for = |id: WorkspaceId| workspace.is_none_or(|only| only == id);
+        let roles: HashMap<_, _> = members
+            .iter()
+            .filter(|member| is_asked_for(member.id()))
+            .map(|member| (member.id(), member.role()))
+            .collect();
+        let channels = self
+            .channels_where(viewer, |query| {
+                let query = query.filter(present());
+                match workspace {
+                    Some(id) => query
+                        .filter(channel_members::Column::WorkspaceId.eq(id))
+                        .filter(quikapp_entities::channels::Column::WorkspaceId.eq(id)),
+                    None => query,
+                }
+            })
+            .await?;
+        let channels = channels.into_iter().map(|reader| Log {
+            key: reader.key(),
+            floor: reader.floor(),
+            start: reader.membership().map_or(0, |membership| membership.joined_seq),
+        });
+        let workspaces = roles.keys().map(|id| Log { key: workspace_log(*id), floor: 0, start: i64::MAX });
+        Ok((channels.chain(workspaces).collect(), roles))
+    }
+
+    /// The channels that the viewer was in and is not any more.
+    async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
+        let query =
+            channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
+                channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
+            );
+        let rows = self.db.read(query.all(self.db.pool())).await?;
+        Ok(rows.into_iter().map(|row| row.channel_id).collect())
+    }
+}
+
+impl State {
+    /// Follows the first logs, and goes on in them where the stream is to.
+    async fn begin(&mut self, logs: Vec<Log>, after: Option<Positions>) -> Result<()> {
+        let keys: Vec<_> = logs.iter().map(|log| log.key).collect();
+        let feeds = self.chat.hub.follow_all(&keys).await?;
+        let Some(after) = after else {
+            for (log, feed) in logs.into_iter().zip(feeds) {
+                let position = feed.position();
+                self.follow(log, feed, position);
+            }
+            return Ok(());
+        };
+        if !after.are_among(keys.iter().map(|key| key.channel)) {
+            for channel in self.chat.channels_left(&self.viewer).await? {
+                if after.get(channel).is_some() && !keys.iter().any(|key| key.channel == channel) {
+                    self.tell_left(channel);
+                }
+            }
+        }
+        let mut pending = HashSet::new();
+        for (log, feed) in logs.into_iter().zip(feeds) {
+            let known = after.get(log.key.channel);
+            // A workspace that is new to the stream has its own log told from now on.
+            let start = known.unwrap_or_else(|| log.start.min(feed.position()));
+            if start > feed.position() && start > self.chat.log.head(log.key).await?.seq {
+                self.end(ResetReason::EpochChanged);
+                return Ok(());
+            }
+            if known.is_none() {
+                self.begin_with(log, start);
+            }
+            pending.insert(log.key.channel);
+            self.follow(log, feed, start);
+        }
+        self.catching_up = Some((pending, self.waiting.len() as u64));
+        Ok(())
+    }
+
+    /// Follows a log after `start`.
+    fn follow(&mut self, log: Log, feed: Feed, start: i64) {
+        let floor = Arc::new(AtomicI64::new(log.floor));
+        let position = feed.position();
+        let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
+        if start != position || self.positions.get(log.key.channel).is_none() {
+            flow.resume_after(start);
+        }
+        self.positions.set(log.key.channel, start);
+        let key = log.key;
+        let (stop, registration) = AbortHandle::new_pair();
+        let items =
+            stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
+        self.flows.push(Abortable::new(items, registration).boxed());
+        self.followed.insert(key.channel, Following { floor, stop });
+    }
+
+    /// Tells of a channel that is new to the stream, and was made with the viewer in it.
+    fn begin_with(&mut self, log: Log, start: i64) {
+        self.left.remove(&log.key.channel);
+        self.positions.set(log.key.channel, start);
+        if log.start == 0 && self.created.insert(log.key.channel) {
+            self.say(log.key.channel, Event::ChannelCreated(log.key.channel));
+        }
+    }
+
+    fn say(&mut self, channel: ChannelId, event: Event) {
+        let item = Item {
+            position: None,
+            seq: None,
+            occurred_at: self.chat.env.now(),
+            replayed: self.catching_up.is_some(),
+            event,
+            notes: None,
+        };
+        self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
+    }
+
+    fn tell_left(&mut self, channel: ChannelId) {
+        self.positions.remove(channel);
+        self.created.remove(&channel);
+        if self.left.insert(channel) {
+            self.say(channel, Event::MemberLeft(self.viewer.user(), None));
+        }
+    }
+
+    fn end(&mut self, reason: ResetReason) {
+        self.waiting.clear();
+        let item = reset(self.chat.env.now(), reason);
+        let channel = ChannelId(self.viewer.user().0);
+        self.waiting.push_back(ViewerItem { channel, item, positions: None });
+        self.ended = true;
+    }
+
+    async fn next(&mut self) -> Option<ViewerItem> {
+        loop {
+            if let Some(item) = self.waiting.pop_front() {
+                return Some(item);
+            }
+            if self.ended {
+                return None;
+            }
+            if let Some((_, count)) = self.catching_up.take_if(|(pending, _)| pending.is_empty()) {
+                let event = Event::CaughtUp(count);
+                self.say(ChannelId(self.viewer.user().0), event);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                control = self.controls.recv() => self.control(control).await,
+                Some((key, item)) = self.flows.next(), if !self.flows.is_empty() => self.take(key, item).await,
+            }
+        }
+    }
+
+    /// Takes an item of one of the logs.
+    async fn take(&mut self, key: ChannelKey, mut item: Item) {
+        let channel = key.channel;
+        if !self.followed.contains_key(&channel) {
+            return;
+        }
+        if let Some(position) = item.position {
+            self.positions.set(channel, position);
+        }
+        match item.event {
+            Event::CaughtUp(_) => {
+                if let Some((pending, _)) = &mut self.catching_up {
+                    pending.remove(&channel);
+                }
+                return;
+            }
+            Event::Reset(reason) => return self.end(reason),
+            Event::ChannelCreated(created) if !self.may_tell_of(key.workspace, created).await => return,
+            Event::MemberLeft(user, _) if user == self.viewer.user() => {
+                self.left.insert(channel);
+            }
+            Event::MemberJoined(user) if user == self.viewer.user() => {
+                self.left.remove(&channel);
+            }
+            _ => {}
+        }
+        match &mut self.catching_up {
+            Some((_, count)) => *count += 1,
+            // What a channel that was joined just now tells of itself is not behind the stream.
+            None => item.replayed = false,
+        }
+        self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
+    }
+
+    /// Whether the viewer is to be told that a channel of the workspace was made: once, and only if they may see it.
+    async fn may_tell_of(&mut self, workspace: WorkspaceId, channel: ChannelId) -> bool {
+        if self.roles.get(&workspace).is_none_or(|role| *role == MemberRole::Guest)
+            && !self.followed.contains_key(&channel)
+        {
+            return false;
+        }
+        if self.created.contains(&channel) {
+            return false;
+        }
+        loop {
+            match self.chat.channel_reader(&self.viewer, channel).await {
+                Ok(_) => return self.created.insert(channel),
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(RETRY).await,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    async fn control(&mut self, control: std::result::Result<Control, RecvError>) {
+        let mut is_concerned = self.concerns(&control);
+        // Many may come at once, as when somebody is added to many channels.
+        loop {
+            match self.controls.try_recv() {
+                Ok(control) => is_concerned |= self.concerns(&Ok(control)),
+                Err(TryRecvError::Lagged(missed)) => {
+                    is_concerned |= self.concerns(&Err(RecvError::Lagged(missed)))
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if is_concerned && !self.ended {
+            self.refresh().await;
+        }
+    }
+
+    /// Whether the viewer's access has to be looked at again.
+    fn concerns(&mut self, control: &std::result::Result<Control, RecvError>) -> bool {
+        match control {
+            Ok(Control::AccessChanged { user, workspace, .. }) => {
+                *user == self.viewer.user() && self.workspace.is_none_or(|only| only == *workspace)
+            }
+            Ok(Control::ChannelAccessChanged { channel, .. }) => self.followed.contains_key(channel),
+            Ok(Control::SessionRevoked { session }) if *session == self.viewer.session() => {
+                self.end(ResetReason::AccessChanged);
+                false
+            }
+            Ok(Control::UserDisabled { user }) if *user == self.viewer.user() => {
+                self.end(ResetReason::AccessChanged);
+                false
+            }
+            Ok(Control::SessionRevoked { .. } | Control::UserDisabled { .. }) | Err(RecvError::Closed) => {
+                false
+            }
+            // What was missed may have been about this viewer.
+            Ok(Control::Missed) | Err(RecvError::Lagged(_)) => true,
+        }
+    }
+
+    /// Follows what the viewer came into, and leaves what they went from. Nothing is told until it is known.
+    async fn refresh(&mut self) {
+        let (logs, roles) = loop {
+            match self.chat.logs_of(&self.viewer, self.workspace).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    tracing::debug!(%error, "a viewer's stream waits for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        if self.workspace.is_some_and(|only| !roles.contains_key(&only)) {
+            return self.end(ResetReason::AccessChanged);
+        }
+        self.roles = roles;
+        let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
+        let gone: Vec<ChannelId> =
+            self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
+        for channel in gone {
+            if let Some(following) = self.followed.remove(&channel) {
+                following.stop.abort();
+            }
+            if let Some((pending, _)) = &mut self.catching_up {
+                pending.remove(&channel);
+            }
+            self.waiting.retain(|waiting| waiting.channel != channel);
+            self.tell_left(channel);
+        }
+        let mut new = Vec::new();
+        for log in logs {
+            match self.followed.get(&log.key.channel) {
+                Some(following) => following.floor.store(log.floor, Ordering::SeqCst),
+                None => new.push(log),
+            }
+        }
+        let keys: Vec<_> = new.iter().map(|log| log.key).collect();
+        let feeds = loop {
+            match self.chat.hub.follow_all(&keys).await {
+                Ok(feeds) => break feeds,
+                Err(error) => {
+                    tracing::debug!(%error, "a viewer's stream waits for the relay");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        for (log, feed) in new.into_iter().zip(feeds) {
+            let start = log.start.min(feed.position());
+            self.begin_with(log, start);
+            self.follow(log, feed, start);
+        }
+    }
+}

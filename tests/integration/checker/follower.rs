@@ -1,0 +1,195 @@
+//! A subscriber at its work: follows one stream over connection after connection, each at some node over some transport,
+//! until everything has been told.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Run,
+    fold::{Fold, Said, Target},
+    people::Person,
+    state::{FIELDS, OWN_FIELDS},
+    transport::{Connection, Incoming, Request, TRANSPORTS, Transport},
+    truth::ChannelTruth,
+};
+
+/// For a connection to be made.
+const OPENING: Duration = Duration::from_secs(6);
+
+/// How connections went.
+#[derive(Default)]
+pub(super) struct Connections {
+    pub(super) made: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) resets: AtomicU64,
+}
+
+pub(super) struct Follower {
+    pub(super) fold: Arc<Mutex<Fold>>,
+    pub(super) target: Target,
+    person: Person,
+    random: StdRng,
+}
+
+impl Follower {
+    pub(super) fn new(name: String, person: &Person, target: Target, run: &Run, seed: u64) -> Self {
+        let fold = Fold::new(name, &person.id, target.clone(), Arc::clone(&run.observed));
+        Self {
+            fold: Arc::new(Mutex::new(fold)),
+            target,
+            person: person.clone(),
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    fn violation(&self, text: impl std::fmt::Display) {
+        self.fold.lock().unwrap().violation(text);
+    }
+
+    /// Asks for everything, then follows what comes after it, until the run is over.
+    pub(super) async fn follow(mut self, run: Arc<Run>) {
+        let mut is_begun = false;
+        while !is_begun {
+            match ChannelTruth::fetch(&self.person, self.target.channel(), &run.observed).await {
+                Ok((cursor, truth)) => {
+                    self.fold.lock().unwrap().begin(cursor, &truth);
+                    is_begun = true;
+                }
+                Err(error) => self.violation(format_args!("no query to begin with: {error}")),
+            }
+        }
+        let mut over = run.over.subscribe();
+        tokio::select! {
+            () = self.reconnect(&run) => {}
+            _ = over.wait_for(|over| *over) => {}
+        }
+    }
+
+    async fn reconnect(&mut self, run: &Run) {
+        loop {
+            let transport = TRANSPORTS.choose(&mut self.random).copied().unwrap_or(Transport::Socket);
+            match self.connect(transport).await {
+                Ok(connection) => {
+                    run.connections.made.fetch_add(1, Ordering::Relaxed);
+                    self.read(connection, transport, run).await;
+                }
+                Err(error) => {
+                    run.connections.failed.fetch_add(1, Ordering::Relaxed);
+                    self.refused(&error).await;
+                }
+            }
+            let pause = self.random.random_range(0..600);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn connect(&mut self, transport: Transport) -> Result<Connection, String> {
+        let node = self.person.node();
+        let fields = if self.random.random_bool(0.5) { FIELDS } else { OWN_FIELDS };
+        let document = document(&self.target, fields);
+        let cursor = self.fold.lock().unwrap().cursor().map(str::to_owned);
+        let mut variables = match &self.target {
+            Target::Channel { channel } => json!({ "id": channel }),
+            Target::Thread { root, .. } => json!({ "id": root }),
+        };
+        // The browser's way: the request as it was, and the last event's id beside it.
+        let by_header = transport == Transport::Events && self.random.random_bool(0.5);
+        if !by_header {
+            variables["after"] = cursor.clone().map_or(Value::Null, Value::String);
+        }
+        let token = self.person.token();
+        let request = Request {
+            address: node.address(),
+            token: &token,
+            document: &document,
+            variables,
+            last_event_id: cursor.as_deref().filter(|_| by_header),
+        };
+        tokio::time::timeout(OPENING, Connection::open(transport, request))
+            .await
+            .unwrap_or_else(|_| Err("the connection takes too long".into()))
+    }
+
+    /// Reads until the connection ends or is cut.
+    async fn read(&mut self, mut connection: Connection, transport: Transport, run: &Run) {
+        let time = run.began.elapsed().as_secs_f64();
+        self.fold.lock().unwrap().connected(&format!("{time:.2} s: {transport:?}"));
+        let mut cuts = run.cuts.subscribe();
+        let mut calm = run.calm.subscribe();
+        let lifetime = Duration::from_millis(self.random.random_range(100..run.plan.longest_connection));
+        let end = Instant::now() + lifetime;
+        // In the calm at the end nothing is cut by itself.
+        let is_cut = async {
+            let calm = async {
+                let _ = calm.wait_for(|calm| *calm).await;
+            };
+            tokio::select! {
+                () = sleep_until(end) => return,
+                _ = cuts.recv() => return,
+                () = calm => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::pin!(is_cut);
+        loop {
+            let incoming = tokio::select! {
+                incoming = connection.next() => incoming,
+                () = &mut is_cut => return,
+            };
+            match incoming {
+                Incoming::Item(id, item) => {
+                    let said = self.fold.lock().unwrap().item(&item, id.as_deref());
+                    if said == Said::Slow {
+                        run.connections.resets.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                }
+                Incoming::Errors(errors) => return self.refused(&format!("{errors:?}")).await,
+                Incoming::End(reason) => return self.refused(&reason).await,
+            }
+        }
+    }
+
+    /// The connection was not made, or ended by itself: which is to be expected while servers go and come.
+    async fn refused(&mut self, reason: &str) {
+        let is = |codes: &[&str]| codes.iter().any(|code| reason.contains(code));
+        if is(&["UNAUTHENTICATED", "4401", "4403"]) {
+            let token = self.person.token();
+            self.person.sign_in_again(&token).await;
+        } else if is(&["4400", "4408", "4409", "4429", "BAD_REQUEST", "INVALID", "NOT_FOUND", "FORBIDDEN"])
+            || is(&["INTERNAL", "TOO_COSTLY", "no JSON", "no item"])
+        {
+            self.violation(format_args!("refused: {reason}"));
+        }
+    }
+}
+
+fn document(target: &Target, fields: &str) -> String {
+    let (field, argument) = match target {
+        Target::Channel { .. } => ("channelEvents", "channelId"),
+        Target::Thread { .. } => ("threadEvents", "rootId"),
+    };
+    format!(
+        "subscription($id: ID!, $after: EventCursor) {{ {field}({argument}: $id, after: $after) {{
+            cursor seq replayed event {{ __typename
+                ... on MessageCreated {{ message {{ {fields} }} }}
+                ... on MessageUpdated {{ message {{ {fields} }} }}
+                ... on MessageDeleted {{ message {{ {fields} }} }}
+                ... on MemberJoined {{ userId }}
+                ... on MemberLeft {{ userId }}
+                ... on MemberUpdated {{ userId }}
+                ... on StreamCaughtUp {{ replayedCount }}
+                ... on StreamReset {{ reason }}
+            }}
+        }} }}"
+    )
+}

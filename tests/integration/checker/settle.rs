@@ -1,0 +1,62 @@
+//! The end of a run: waits until all has been told, and compares.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::{
+    Run,
+    fold::{Differences, Fold},
+    people::Person,
+    truth::ChannelTruth,
+};
+
+/// Compares every folded state with fresh queries, and these with what was asked for, until nothing differs, something is
+/// lost for good, or the time is up; gives what is wrong then.
+pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]) -> Vec<String> {
+    let end = Instant::now() + run.plan.settling;
+    loop {
+        let asking = run.channels.iter().map(|channel| ChannelTruth::fetch(asker, channel, &run.observed));
+        let truths: Result<Vec<_>, _> = join_all(asking).await.into_iter().collect();
+        let truths: Vec<_> = match truths {
+            Ok(truths) => truths.into_iter().map(|(_, truth)| truth).collect(),
+            Err(error) => return vec![format!("no query at the end: {error}")],
+        };
+        let mut differences = Differences::default();
+        for fold in folds {
+            let fold = fold.lock().unwrap();
+            let channel = run.channels.iter().position(|channel| channel == fold.channel());
+            let Some(index) = channel else { continue };
+            let mut found = fold.compare(&truths[index]);
+            // A node that is killed between a change of a membership and its line in the timeline leaves the line out.
+            let ledger = run.ledger.lock().unwrap();
+            found.members.retain(|(user, _)| !ledger.is_unsure_of(&run.channels[index], user));
+            differences.add(found);
+        }
+        let mut wrong: Vec<String> = truths.iter().flat_map(ChannelTruth::contradictions).collect();
+        {
+            let ledger = run.ledger.lock().unwrap();
+            for (channel, truth) in run.channels.iter().zip(&truths) {
+                wrong.extend(ledger.check(channel, truth));
+            }
+            wrong.extend(ledger.check_reactions(&truths.iter().collect::<Vec<_>>()));
+        }
+        if differences.is_empty() && wrong.is_empty() {
+            return Vec::new();
+        }
+        if !differences.lost.is_empty() || Instant::now() > end {
+            let Differences { lost, missing, stale, members, .. } = differences;
+            wrong.extend(lost);
+            wrong.extend(missing.into_iter().map(|text| format!("still not told: {text}")));
+            wrong.extend(stale);
+            wrong.extend(members.into_iter().map(|(_, text)| text));
+            return wrong;
+        }
+        run.say(format!("{} differences, {} contradictions yet", differences.count(), wrong.len()));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
