@@ -22,7 +22,8 @@ use crate::{
     health, http,
     http::{
         answer,
-        single::{self, Reservations, STREAM_TOKEN},
+        reservation::Reservations,
+        single::{self, STREAM_TOKEN},
     },
     identity::{Authenticator, Caller, Identity, new_request_id},
     limits::Limits,

@@ -9,6 +9,7 @@ pub(crate) mod answer;
 mod batch;
 mod body;
 pub(crate) mod credentials;
+pub(crate) mod reservation;
 pub(crate) mod single;
 mod stream;
 mod wire;

@@ -3,11 +3,7 @@
 //!
 //! <https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use async_graphql_parser::types::OperationType;
 use axum::{
@@ -15,22 +11,17 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use serde::Deserialize;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
-use tokio_stream::wrappers::ReceiverStream;
-use uuid::Uuid;
+use tokio::sync::mpsc;
 
 use super::{
     Cut,
     accept::{self, Accepted, Form},
     answer::{self, Media},
     caller, only_by_post, other_method, request_id,
-    stream::{Carrier, End, body, interruption, register, respond},
+    reservation::{Connected, Item, Reservation, conflict, not_found, reserve},
+    stream::{body, respond},
     wire::{Format, named_end, named_item},
 };
 use crate::{
@@ -38,81 +29,14 @@ use crate::{
     failure::{ErrorCode, Failure},
     identity::Caller,
     operation::{self, Outcome, Params},
-    sessions::Registration,
-    ws::operations::{Operations, Refused, Ticket},
+    ws::operations::{Refused, Ticket},
 };
 
 /// The header that names a reserved stream; so does `token` in the address.
 pub(crate) const STREAM_TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
-/// Items waiting for a client that reads slowly, or has not connected yet; operations wait beyond that.
-const WAITING: usize = 32;
 /// Of the id of an operation.
 const ID_BYTES: usize = 256;
-
-/// An item of an operation; not written any more once that is stopped.
-struct Item {
-    ticket: Ticket,
-    bytes: Bytes,
-    is_last: bool,
-}
-
-/// A client that has come for its stream.
-struct Connected {
-    sender: mpsc::Sender<Bytes>,
-    cut: Cut,
-}
-
-/// One stream, reserved or open.
-struct Reservation {
-    user: Uuid,
-    session: Uuid,
-    operations: Operations,
-    items: mpsc::Sender<Item>,
-    /// None once somebody has connected.
-    connect: Mutex<Option<oneshot::Sender<Connected>>>,
-}
-
-/// The streams for several operations, by their tokens.
-#[derive(Default)]
-pub(crate) struct Reservations(Mutex<HashMap<String, Arc<Reservation>>>);
-
-impl Reservations {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Reservation>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, token: &str) -> Result<Arc<Reservation>, Failure> {
-        self.lock().get(token).cloned().ok_or_else(not_found)
-    }
-
-    /// Whether an operation runs on a stream.
-    #[cfg(test)]
-    pub(crate) fn is_running(&self, token: &str, id: &str) -> bool {
-        self.lock().get(token).is_some_and(|reservation| reservation.operations.is_running(id))
-    }
-
-    /// The caller's own stream. A token alone is not enough to run anything on it.
-    fn of(&self, token: &str, caller: &Caller) -> Result<Arc<Reservation>, Failure> {
-        let identity = caller.identity.as_ref().ok_or_else(unauthenticated)?;
-        let reservation = self.get(token)?;
-        if reservation.session == identity.session && reservation.user == identity.user {
-            Ok(reservation)
-        } else {
-            Err(not_found())
-        }
-    }
-}
-
-fn not_found() -> Failure {
-    let message = "there is no such stream: it was not connected to in time, or has ended";
-    Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
-}
-
-fn unauthenticated() -> Failure {
-    let message = "a stream for several operations needs an access token";
-    Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message)
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,7 +63,11 @@ pub(crate) async fn put(State(app): State<Arc<App>>, request: Request) -> Respon
         return other_method(request).await;
     }
     let (parts, _) = request.into_parts();
-    match reserve(&app, &parts).await {
+    let reserved = async {
+        accept::check_plain_text(&parts.headers)?;
+        reserve(&app, caller(&app, &parts).await?)
+    };
+    match reserved.await {
         Ok(token) => {
             let head = [
                 (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
@@ -148,81 +76,6 @@ pub(crate) async fn put(State(app): State<Arc<App>>, request: Request) -> Respon
             (StatusCode::CREATED, head, token).into_response()
         }
         Err(failure) => answer::refusal(&failure, Media::Json, &request_id(&parts.extensions)),
-    }
-}
-
-async fn reserve(app: &Arc<App>, parts: &Parts) -> Result<String, Failure> {
-    accept::check_plain_text(&parts.headers)?;
-    let caller = caller(app, parts).await?;
-    let identity = caller.identity.ok_or_else(unauthenticated)?;
-    let registration = register(app, &identity)?;
-    let token = rand::random::<[u8; 16]>().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    let (connect, connected) = oneshot::channel();
-    let (items, receiver) = mpsc::channel(WAITING);
-    let reservation = Arc::new(Reservation {
-        user: identity.user,
-        session: identity.session,
-        operations: Operations::default(),
-        items,
-        connect: Mutex::new(Some(connect)),
-    });
-    app.reservations.lock().insert(token.clone(), Arc::clone(&reservation));
-    let entry = Entry { app: Arc::clone(app), token: token.clone(), reservation };
-    let run = entry.run(registration, connected, receiver, caller.request_id);
-    tokio::spawn(app.tasks.track_future(run));
-    Ok(token)
-}
-
-/// Keeps a stream reserved while it is held. Its operations end with it.
-struct Entry {
-    app: Arc<App>,
-    token: String,
-    reservation: Arc<Reservation>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.app.reservations.lock().remove(&self.token);
-        self.reservation.operations.stop_all();
-    }
-}
-
-impl Entry {
-    async fn run(
-        self,
-        registration: Registration,
-        connected: oneshot::Receiver<Connected>,
-        items: mpsc::Receiver<Item>,
-        request_id: String,
-    ) {
-        let app = &self.app;
-        let connected = tokio::select! {
-            biased;
-            _ = interruption(app, Some(&registration)) => return,
-            connected = timeout(app.settings.limits.init_timeout, connected) => connected,
-        };
-        let Ok(Ok(Connected { sender, cut })) = connected else { return };
-        let (app, registration) = (Arc::clone(app), Some(registration));
-        let carrier = Carrier { app, registration, format: Format::Events, sender, cut };
-        let operations = &self.reservation.operations;
-        // The id of an operation is free as soon as its last item is on its way, and not before, as on a WebSocket.
-        let items = ReceiverStream::new(items).filter_map(|Item { ticket, bytes, is_last }| {
-            let is_running = if is_last { operations.finish(&ticket) } else { ticket.is_running() };
-            std::future::ready(is_running.then_some(bytes))
-        });
-        if let End::Interrupted(failure) = carrier.carry(items).await {
-            let refusal = Outcome::refused(&failure, &request_id);
-            let last = operations.stop_all().iter().fold(Vec::new(), |mut last, id| {
-                last.extend_from_slice(&named_item(id, &refusal));
-                last.extend_from_slice(&named_end(id));
-                last
-            });
-            carrier.close(last.into()).await;
-        }
     }
 }
 
@@ -235,21 +88,15 @@ pub(super) async fn connect(app: &Arc<App>, parts: &Parts, token: &str) -> Respo
             Some(_) => app.reservations.of(token, &caller)?,
             None => app.reservations.get(token)?,
         };
-        let connect = reservation.connect.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let connect = connect.ok_or_else(|| conflict("the stream is open"))?;
         let (sender, body) = body();
         let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
-        connect.send(Connected { sender, cut }).map_err(|_| not_found())?;
+        reservation.connect(Connected { sender, cut })?;
         Ok(body)
     };
     match connected.await {
         Ok(body) => respond(Format::Events, body),
         Err(failure) => answer::refusal(&failure, Media::Json, &request_id(&parts.extensions)),
     }
-}
-
-fn conflict(message: &'static str) -> Failure {
-    Failure::new(StatusCode::CONFLICT, ErrorCode::Conflict, message)
 }
 
 /// `POST /graphql` with the token of a stream, and `GET` with it: answered with 202, and on the stream.
