@@ -12,6 +12,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -20,7 +21,7 @@ use crate::{
     graphiql,
     guard::Shape,
     health, http,
-    http::answer,
+    http::{answer, body},
     identity::{Authenticator, Caller, new_request_id},
     limits::Limits,
     metrics::{self, Counters, Metric},
@@ -67,6 +68,7 @@ pub struct App {
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) shape: Shape,
+    pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) sessions: Sessions,
     pub(crate) counters: Counters,
     pub(crate) shutdown: CancellationToken,
@@ -82,6 +84,7 @@ impl App {
             context: Box::new(|request, _| request),
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
+            large_bodies: body::large_bodies(&settings.limits),
             settings,
             shape: Shape::default(),
             sessions: Sessions::default(),
