@@ -12,6 +12,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -21,7 +22,7 @@ use crate::{
     guard::Shape,
     health, http,
     http::{
-        answer,
+        answer, body,
         reservation::Reservations,
         single::{self, STREAM_TOKEN},
     },
@@ -71,6 +72,7 @@ pub struct App {
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) shape: Shape,
+    pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) sessions: Sessions,
     pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
@@ -87,6 +89,7 @@ impl App {
             context: Box::new(|request, _| request),
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
+            large_bodies: body::large_bodies(&settings.limits),
             settings,
             shape: Shape::default(),
             sessions: Sessions::default(),

@@ -142,6 +142,7 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
         &app.shape,
         &settings.limits.guard,
     )?;
+    params.variables.retain(|name, _| checked.declares(name));
     if let Some(cursor) = params.resume_after
         && checked.kind == OperationType::Subscription
     {
@@ -154,6 +155,9 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
     request.set_parsed_query(checked.document);
     Ok(Prepared { request: (app.context)(request, caller), kind: checked.kind, name: checked.name })
 }
+
+/// Errors of one refusal. A short document can break a rule at every word.
+const ERRORS: usize = 50;
 
 /// What a client is told.
 pub struct Outcome {
@@ -174,6 +178,9 @@ impl Outcome {
     #[must_use]
     pub fn new(mut response: Response, request_id: &str) -> Self {
         let is_request_error = is_request_error(&response);
+        if is_request_error {
+            response.errors.truncate(ERRORS);
+        }
         quikapp_graphql::expand(&mut response.errors);
         complete_errors(&mut response, request_id);
         Self { content: Content::Response(response), is_request_error }

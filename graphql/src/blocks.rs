@@ -6,7 +6,14 @@ use quikapp_chat::{
     messages::{Block, NewBlock},
 };
 
-use crate::{context::ContextExt, error::Result, ids, scalars::JSON, users::User};
+use crate::{
+    budget::{LongJson, LongText},
+    context::ContextExt,
+    error::Result,
+    ids,
+    scalars::JSON,
+    users::User,
+};
 
 /// A piece of formatted content.
 #[derive(Clone, Union)]
@@ -25,7 +32,7 @@ pub enum MessageBlock {
 #[derive(Clone, SimpleObject)]
 pub struct ParagraphBlock {
     /// The words.
-    text: String,
+    text: LongText,
 }
 
 /// A person addressed.
@@ -52,7 +59,7 @@ pub struct CodeBlock {
     /// The language's name, as the author gave it.
     language: Option<String>,
     /// The code, unchanged.
-    code: String,
+    code: LongText,
 }
 
 /// A block of a type that this version does not know, kept as it came.
@@ -62,16 +69,18 @@ pub struct OpaqueBlock {
     #[graphql(name = "type")]
     kind: String,
     /// Everything else.
-    data: JSON,
+    data: LongJson,
 }
 
 impl From<Block> for MessageBlock {
     fn from(block: Block) -> Self {
         match block {
-            Block::Paragraph { text } => Self::Paragraph(ParagraphBlock { text }),
+            Block::Paragraph { text } => Self::Paragraph(ParagraphBlock { text: LongText::Piece(text) }),
             Block::Mention { user } => Self::Mention(MentionBlock { user_id: ids::id(user), user }),
-            Block::Code { language, code } => Self::Code(CodeBlock { language, code }),
-            Block::Opaque { name, data } => Self::Opaque(OpaqueBlock { kind: name, data: JSON(data) }),
+            Block::Code { language, code } => Self::Code(CodeBlock { language, code: LongText::Piece(code) }),
+            Block::Opaque { name, data } => {
+                Self::Opaque(OpaqueBlock { kind: name, data: LongJson(JSON(data)) })
+            }
         }
     }
 }

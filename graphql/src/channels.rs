@@ -255,7 +255,7 @@ impl Channel {
         #[graphql(desc = "Only messages before this cursor.")] before: Option<String>,
         #[graphql(desc = "The id of the message in the middle of the page; `first` gives the page's size.")]
         around: Option<ID>,
-    ) -> Result<MessageConnection> {
+    ) -> async_graphql::Result<MessageConnection> {
         let arguments = HistoryArguments { first, after, last, before, around };
         messages::of_channel(ctx, &self.reader, arguments).await
     }

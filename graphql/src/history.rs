@@ -12,6 +12,7 @@ use quikapp_chat::{
 };
 
 use crate::{
+    budget,
     context::ContextExt,
     cursors,
     error::Result,
@@ -89,7 +90,20 @@ impl MessageConnection {
         scope: Scope,
         root: Option<&messages::Message>,
         arguments: HistoryArguments,
-    ) -> Result<Self> {
+    ) -> async_graphql::Result<Self> {
+        let _turn = budget::turn(ctx).await;
+        let (page, sync_cursor) = Self::load(ctx, reader, scope, root, arguments).await?;
+        budget::count_page(ctx, &page.messages)?;
+        Ok(Self::new(page, sync_cursor))
+    }
+
+    async fn load(
+        ctx: &Context<'_>,
+        reader: &ChannelReader,
+        scope: Scope,
+        root: Option<&messages::Message>,
+        arguments: HistoryArguments,
+    ) -> Result<(HistoryPage, EventCursor)> {
         let request = arguments.request()?;
         // Only who follows the channel from here needs the position, and it has to be the older of the two.
         let position = if ctx.look_ahead().field("syncCursor").exists() {
@@ -107,7 +121,7 @@ impl MessageConnection {
             }
             _ => position,
         };
-        Ok(Self::new(page, cursors::channel(ctx, reader.key().channel, position)?))
+        Ok((page, cursors::channel(ctx, reader.key().channel, position)?))
     }
 
     fn new(page: HistoryPage, sync_cursor: EventCursor) -> Self {

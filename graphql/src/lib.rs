@@ -8,6 +8,7 @@
 
 mod accounts;
 mod blocks;
+mod budget;
 mod channel_mutations;
 mod channels;
 mod context;

@@ -11,6 +11,7 @@ use quikapp_chat::{
 
 use crate::{
     blocks::{BlockInput, MessageBlock},
+    budget::LongText,
     channels::Channel,
     context::ContextExt,
     error::Result,
@@ -64,7 +65,7 @@ pub struct Message {
     /// What it mainly is.
     pub kind: MessageKind,
     /// The words. Empty on tombstones, and where a picture or file needs none.
-    pub text: String,
+    pub text: LongText,
     /// Whether it addresses all members.
     pub mentions_everyone: bool,
     /// Whether its content was changed.
@@ -93,7 +94,7 @@ impl From<Arc<messages::Message>> for Message {
             channel_id: ids::id(inner.key.channel),
             ts: BigInt(inner.ts),
             kind: inner.kind.into(),
-            text: inner.text.clone(),
+            text: LongText::Of(Arc::clone(&inner)),
             mentions_everyone: inner.mentions_everyone,
             is_edited: inner.edited_at.is_some(),
             edited_at: inner.edited_at.map(DateTime),
@@ -428,6 +429,6 @@ pub(crate) async fn of_channel(
     ctx: &Context<'_>,
     reader: &quikapp_chat::access::ChannelReader,
     arguments: HistoryArguments,
-) -> Result<MessageConnection> {
+) -> async_graphql::Result<MessageConnection> {
     MessageConnection::read(ctx, reader, Scope::Timeline, None, arguments).await
 }

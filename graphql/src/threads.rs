@@ -57,7 +57,7 @@ impl Thread {
         #[graphql(desc = "Only replies after this cursor.")] after: Option<String>,
         #[graphql(desc = "Page size back from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only replies before this cursor.")] before: Option<String>,
-    ) -> Result<MessageConnection> {
+    ) -> async_graphql::Result<MessageConnection> {
         let reader = ctx.loaders()?.channel(self.root.key.channel).await?;
         let first = first.or(if last.is_none() && before.is_none() { Some(50) } else { None });
         let arguments = HistoryArguments { first, after, last, before, around: None };

@@ -9,6 +9,7 @@ use quikapp_chat::{
 };
 
 use crate::{
+    budget::LongJson,
     channels::{ChannelConnection, ChannelType, MemberRole},
     context::ContextExt,
     error::Result,
@@ -50,7 +51,7 @@ pub struct Workspace {
     /// What it pays for.
     pub plan: WorkspacePlan,
     /// Its settings: known keys are checked, others are kept for clients.
-    pub settings: JSON,
+    pub settings: LongJson,
     /// How many people belong to it.
     pub member_count: i32,
     /// How many channels it has that are not archived, direct conversations included.
@@ -75,7 +76,7 @@ impl From<access::WorkspaceMember> for Workspace {
             domain: workspace.domain.clone(),
             icon_url: workspace.icon_url.clone().map(URL),
             plan: workspace.plan.into(),
-            settings: JSON(workspace.settings.clone()),
+            settings: LongJson(JSON(workspace.settings.clone())),
             member_count: workspace.member_count,
             channel_count: workspace.channel_count,
             created_at: DateTime(workspace.created_at),

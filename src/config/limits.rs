@@ -64,6 +64,10 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of requests")]
     pub max_body_bytes: u32,
+    /// Of all HTTP request bodies that arrive at a time, beyond the first 64 KiB of each
+    #[arg(long, env = "MAX_BODIES_BYTES", default_value_t = 268_435_456, value_parser = value_parser!(u32).range(1_000_000..),
+        value_name = "BYTES", global = true, help_heading = "Limits of requests")]
+    pub max_bodies_bytes: u32,
     /// Of one WebSocket message from a client
     #[arg(long, env = "MAX_MESSAGE_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of requests")]
@@ -101,6 +105,10 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_INTROSPECTION_DEPTH", default_value_t = 30, value_parser = value_parser!(u32).range(1..=50),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
     pub max_introspection_depth: u32,
+    /// Fields of an answer within `__schema` and `__type`; a client's usual introspection has 40,000
+    #[arg(long, env = "MAX_INTROSPECTION_COST", default_value_t = 200_000, value_parser = value_parser!(u32).range(1..),
+        value_name = "COUNT", global = true, help_heading = "Limits of documents")]
+    pub max_introspection_cost: u32,
     /// Fields and fragments of an operation, with every fragment written out
     #[arg(long, env = "MAX_SELECTIONS", default_value_t = 2_000, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
@@ -133,6 +141,10 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_MUTATION_FIELDS", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
     pub max_mutation_fields: u32,
+    /// Of the document and the variables of a subscription
+    #[arg(long, env = "MAX_SUBSCRIPTION_BYTES", default_value_t = 32_768, value_parser = value_parser!(u32).range(1_000..),
+        value_name = "BYTES", global = true, help_heading = "Limits of documents")]
+    pub max_subscription_bytes: u32,
     /// Fields of an answer, or of one event: those of a list times its length
     #[arg(long, env = "MAX_COST", default_value_t = 50_000, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
@@ -162,6 +174,7 @@ impl LimitOptions {
             shutdown_grace: seconds(self.shutdown_grace),
             head_bytes: self.max_header_bytes as usize,
             body_bytes: self.max_body_bytes as usize,
+            bodies_bytes: self.max_bodies_bytes as usize,
             message_bytes: self.max_message_bytes as usize,
             operations_per_socket: self.max_socket_operations as usize,
             batch_operations: self.max_batch_operations as usize,
@@ -172,6 +185,7 @@ impl LimitOptions {
                 fragments: self.max_fragments as usize,
                 depth: self.max_depth.into(),
                 introspection_depth: self.max_introspection_depth.into(),
+                introspection_cost: self.max_introspection_cost.into(),
                 selections: self.max_selections.into(),
                 aliases: self.max_aliases.into(),
                 directives: self.max_directives.into(),
@@ -180,6 +194,7 @@ impl LimitOptions {
                 variable_values: self.max_variable_values as usize,
                 query_fields: self.max_query_fields.into(),
                 mutation_fields: self.max_mutation_fields.into(),
+                subscription_bytes: self.max_subscription_bytes as usize,
                 cost: self.max_cost.into(),
                 store_queries: self.max_store_queries.into(),
             },

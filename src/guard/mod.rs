@@ -9,6 +9,7 @@
 
 mod arguments;
 mod figures;
+mod meta;
 mod scan;
 mod shape;
 mod subscription;
@@ -45,6 +46,8 @@ pub struct Limits {
     pub depth: u64,
     /// Fields within `__schema` or `__type`.
     pub introspection_depth: u64,
+    /// Fields of the answer within `__schema` and `__type`.
+    pub introspection_cost: u64,
     /// Fields, spreads and inline fragments, with every spread written out.
     pub selections: u64,
     /// Aliases, with every spread written out.
@@ -57,6 +60,8 @@ pub struct Limits {
     pub variables: usize,
     /// Values within the variables of a request: members of objects and items of lists, at every depth.
     pub variable_values: usize,
+    /// Bytes of the document and the variables of a subscription, which are kept as long as it runs.
+    pub subscription_bytes: usize,
     /// Fields of the answer, those of a list times its length.
     pub cost: u64,
     /// Queries that the stores get for the operation, or for one event of a subscription.
@@ -76,12 +81,14 @@ impl Default for Limits {
             fragments: 100,
             depth: 20,
             introspection_depth: 30,
+            introspection_cost: 200_000,
             selections: 2_000,
             aliases: 100,
             directives: 100,
             arguments: 1_000,
             variables: 100,
             variable_values: 10_000,
+            subscription_bytes: 32 * 1024,
             cost: 50_000,
             store_queries: 500,
             query_fields: 20,
@@ -105,6 +112,16 @@ pub struct Checked {
     pub store_queries: u64,
 }
 
+impl Checked {
+    /// Whether the operation has a variable of this name. Values of others need not be kept.
+    #[must_use]
+    pub fn declares(&self, variable: &Name) -> bool {
+        let mut definitions =
+            self.document.operations.iter().flat_map(|(_, operation)| &operation.node.variable_definitions);
+        definitions.any(|definition| definition.node.name.node == *variable)
+    }
+}
+
 /// Parses `text`, chooses the operation and checks it against `limits`, for a schema of the given `shape`.
 ///
 /// # Errors
@@ -118,7 +135,7 @@ pub fn check(
     limits: &Limits,
 ) -> Result<Checked, Failure> {
     scan::scan(text, limits)?;
-    hold_variables(variables, limits)?;
+    let variable_bytes = hold_variables(variables, limits)?;
     let document = parse_query(text).map_err(|error| syntax_error(&error))?;
     if document.fragments.len() > limits.fragments {
         return Err(Failure::too_costly(format!("at most {} fragments are allowed", limits.fragments)));
@@ -137,6 +154,12 @@ pub fn check(
     let kind = operation.node.ty;
     hold(&weight, kind, introspection, limits)?;
     if kind == OperationType::Subscription {
+        let (bytes, limit) = (text.len() + variable_bytes, limits.subscription_bytes);
+        if bytes > limit {
+            let message =
+                format!("the subscription has {bytes} bytes with its variables, at most {limit} are allowed");
+            return Err(Failure::too_costly(message));
+        }
         subscription::inline_root(&mut operation.node, &fragments, shape.root(kind))?;
     }
     let used = reachable(&fragments, [&operation.node]);
@@ -146,14 +169,12 @@ pub fn check(
     Ok(Checked { document, kind, name, cost: weight.cost(), store_queries: weight.store_queries() })
 }
 
-/// The body was bounded in bytes; in memory each value takes some 30 times as much.
-fn hold_variables(variables: &Variables, limits: &Limits) -> Result<(), Failure> {
+/// The bytes of all texts in the variables. Fails when there are too many values: the body was bounded in bytes, but in memory
+/// each value takes some 30 times as much.
+fn hold_variables(variables: &Variables, limits: &Limits) -> Result<usize, Failure> {
     let limit = limits.variable_values;
-    let mut count = variables.len();
-    let mut open: Vec<&ConstValue> = Vec::new();
-    if count <= limit {
-        open.extend(variables.values());
-    }
+    let (mut count, mut bytes) = (variables.len(), 0);
+    let mut open: Vec<&ConstValue> = if count > limit { Vec::new() } else { variables.values().collect() };
     while let Some(value) = open.pop() {
         count += match value {
             ConstValue::List(items) => items.len(),
@@ -165,7 +186,11 @@ fn hold_variables(variables: &Variables, limits: &Limits) -> Result<(), Failure>
         }
         match value {
             ConstValue::List(items) => open.extend(items),
-            ConstValue::Object(members) => open.extend(members.values()),
+            ConstValue::Object(members) => {
+                bytes += members.keys().map(|name| name.len()).sum::<usize>();
+                open.extend(members.values());
+            }
+            ConstValue::String(text) => bytes += text.len(),
             _ => {}
         }
     }
@@ -174,7 +199,7 @@ fn hold_variables(variables: &Variables, limits: &Limits) -> Result<(), Failure>
             "the variables have too many values, at most {limit} are allowed"
         )));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn syntax_error(error: &ParseError) -> Failure {
@@ -282,6 +307,7 @@ fn hold(weight: &Weight, kind: OperationType, introspection: bool, limits: &Limi
         )))
     };
     at_most(weight.height, limits.depth, "levels of fields")?;
+    at_most(weight.introspection(), limits.introspection_cost, "fields of the introspection")?;
     at_most(weight.selections, limits.selections, "selections")?;
     at_most(weight.aliases, limits.aliases, "aliases")?;
     at_most(weight.directives, limits.directives, "directives")?;

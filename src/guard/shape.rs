@@ -10,6 +10,8 @@ use async_graphql_parser::{
 use async_graphql_value::ConstValue;
 use quikapp_graphql::{FieldCost, Reads};
 
+use super::meta;
+
 /// Items of a page where neither the document nor the schema says how many.
 const DEFAULT_PAGE: u64 = 50;
 /// Items of a plain list.
@@ -92,6 +94,11 @@ impl Shape {
             let fields = fields.collect();
             shape.types.insert(name.clone(), fields);
         }
+        let introspection = meta::types(&types);
+        if let Some(query) = &shape.roots[0] {
+            shape.types.entry(query.clone()).or_default().extend(meta::root_fields());
+        }
+        shape.types.extend(introspection);
         Ok(shape)
     }
 

@@ -44,7 +44,8 @@ fn a_fragment_bomb_is_refused_at_once() {
     text.push_str(" fragment f30 on Query { __typename }");
     let start = Instant::now();
     assert_eq!(code(&text), Some(TooCostly));
-    assert!(start.elapsed().as_millis() < 50, "{:?}", start.elapsed());
+    // Written out it would take longer than anybody waits.
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -279,4 +280,98 @@ fn required_variables_must_be_given() {
     assert_eq!(failure.message, "variable `$n` of type `Int!` is required");
     assert!(with(serde_json::json!({ "n": null })).is_some());
     assert!(with(serde_json::json!({ "n": 1, "m": null })).is_some());
+}
+
+fn real_shape() -> Shape {
+    Shape::new(&quikapp_graphql::sdl(), quikapp_graphql::FIELD_COSTS).unwrap()
+}
+
+#[test]
+fn what_the_explorer_shows_is_allowed() {
+    let examples = include_str!("../../web/src/examples.js").split('`').skip(1).step_by(2);
+    let (shape, mut count) = (real_shape(), 0);
+    for text in examples.filter(|text| !text.contains("${")) {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names = text.split('$').skip(1).map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
+        let variables: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), "x".into())).collect();
+        let variables = Variables::from_json(variables.into());
+        let operations = text.lines().filter_map(|line| {
+            let kinds = ["query ", "mutation ", "subscription "];
+            kinds.iter().find_map(|kind| line.strip_prefix(kind))?.split(|c| !is_name(c)).next()
+        });
+        for operation in operations {
+            let checked = check(text, Some(operation), &variables, true, &shape, &Limits::default());
+            let store_queries =
+                checked.unwrap_or_else(|failure| panic!("{failure:?} for {operation}")).store_queries;
+            assert!(store_queries < 100, "{store_queries} queries for {operation}");
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count} operations");
+}
+
+#[test]
+fn costs_are_of_fields_that_exist() {
+    let shape = real_shape();
+    for cost in quikapp_graphql::FIELD_COSTS {
+        let field = shape.get(&Name::new(cost.parent), &Name::new(cost.field));
+        let field = field.unwrap_or_else(|| panic!("there is no {}.{}", cost.parent, cost.field));
+        if let Some(items) = cost.items {
+            assert!(
+                matches!(field.many, shape::Many::Items(count, _) if count == items),
+                "{}.{}",
+                cost.parent,
+                cost.field
+            );
+        }
+    }
+}
+
+#[test]
+fn introspection_is_counted_by_the_length_of_its_lists() {
+    let of = "kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } }";
+    let input = format!("name description type {{ {of} }} defaultValue isDeprecated deprecationReason");
+    // What graphql-js asks for, with all its options, in place of fragments.
+    let client = format!(
+        "{{ __schema {{ description queryType {{ name kind }} mutationType {{ name kind }} subscriptionType {{ name kind }}
+            types {{ kind name description specifiedByURL isOneOf
+                fields(includeDeprecated: true) {{ name description args(includeDeprecated: true) {{ {input} }} type {{ {of} }} isDeprecated deprecationReason }}
+                inputFields(includeDeprecated: true) {{ {input} }} interfaces {{ {of} }}
+                enumValues(includeDeprecated: true) {{ name description isDeprecated deprecationReason }} possibleTypes {{ {of} }}
+            }}
+            directives {{ name description isRepeatable locations args(includeDeprecated: true) {{ {input} }} }}
+        }} }}"
+    );
+    let shape = real_shape();
+    let least = |text: &str| {
+        let allows = |limit| {
+            let limits = Limits { introspection_cost: limit, ..Limits::default() };
+            check(text, None, &Variables::default(), true, &shape, &limits).is_ok()
+        };
+        (1..).map(|thousands| thousands * 1_000).find(|limit| allows(*limit)).unwrap()
+    };
+    let usual = least(&client);
+    assert!((20_000..70_000).contains(&usual), "{usual}");
+    let squared: String = (0..90).fold(String::new(), |text, n| format!("{text} a{n}: name"));
+    let squared = format!("{{ __schema {{ types {{ fields {{ type {{ fields {{ {squared} }} }} }} }} }} }}");
+    assert!(least(&squared) > 10 * least("{ __schema { types { fields { name } } } }"));
+    let often: String =
+        (0..20).fold(String::new(), |text, n| format!("{text} a{n}: {}", &client[2..client.len() - 2]));
+    assert_eq!(
+        check(&format!("{{ {often} }}"), None, &Variables::default(), true, &shape, &Limits::default())
+            .unwrap_err()
+            .code,
+        TooCostly
+    );
+}
+
+#[test]
+fn a_subscription_is_short() {
+    let text = "subscription($v: String) { x(n: $v) }";
+    let long = |bytes| serde_json::json!({ "v": "a".repeat(bytes) });
+    let limit = Limits::default().subscription_bytes - text.len();
+    let checked = with(text, long(limit)).unwrap();
+    assert!(checked.declares(&Name::new("v")) && !checked.declares(&Name::new("w")));
+    assert_eq!(with(text, long(limit + 1)).unwrap_err().code, TooCostly);
+    assert!(with("query($v: String) { x(n: $v) }", long(limit + 1)).is_ok());
 }

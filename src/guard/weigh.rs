@@ -36,6 +36,8 @@ pub(super) struct Weight {
     pub(super) introspects: bool,
     /// Fields of the answer.
     cost: Count,
+    /// Those within `__schema` and `__type`.
+    introspection: u64,
     queries: Queries,
     meta_lists: u64,
 }
@@ -50,6 +52,7 @@ impl Weight {
         self.arguments = self.arguments.saturating_add(other.arguments);
         self.fields = self.fields.saturating_add(other.fields);
         self.introspects |= other.introspects;
+        self.introspection = self.introspection.saturating_add(other.introspection);
         self.cost = self.cost.and(other.cost);
         self.queries = self.queries.and(other.queries);
     }
@@ -57,6 +60,11 @@ impl Weight {
     /// How many fields the answer has, at most or usually.
     pub(super) fn cost(&self) -> u64 {
         self.cost.of_page(STRAY_PAGE)
+    }
+
+    /// How many fields of the answer tell about the schema.
+    pub(super) fn introspection(&self) -> u64 {
+        self.introspection
     }
 
     /// How many queries the stores get, at most.
@@ -101,7 +109,7 @@ impl<'d> Weigher<'d> {
         Ok(weight)
     }
 
-    /// `parent` is None where nothing is known; such a selection is of the introspection, or does not pass validation.
+    /// `parent` is None where nothing is known; such a selection does not pass validation.
     fn set(&mut self, set: &'d SelectionSet, parent: Option<&'d Name>) -> Result<Weight, Failure> {
         self.recursion += 1;
         if self.recursion > RECURSION {
@@ -179,6 +187,12 @@ impl<'d> Weigher<'d> {
                 )
             }
         };
+        // It reads nothing, so its fields are cheaper than others.
+        let (cost, introspection) = if is_introspection {
+            (Count::default(), cost.of_page(STRAY_PAGE))
+        } else {
+            (cost, inner.introspection)
+        };
         let queries = match shape.map_or(Reads::Nothing, |shape| shape.reads) {
             Reads::Nothing => queries,
             Reads::Together(reads) => queries.beside(reads),
@@ -194,6 +208,7 @@ impl<'d> Weigher<'d> {
             fields: 1,
             introspects: inner.introspects || is_introspection,
             cost: cost.and(Count::ONE),
+            introspection,
             queries,
             meta_lists: inner.meta_lists + u64::from(META_LISTS.contains(&name)),
         })

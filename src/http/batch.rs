@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::App,
-    failure::Failure,
+    failure::{ErrorCode, Failure},
     identity::Caller,
     operation::{self, Outcome, Params},
 };
@@ -34,7 +34,7 @@ pub(super) async fn run(
     }
     if operations.len() > limit {
         let message = format!("the list has {} operations, at most {limit} are allowed", operations.len());
-        return Err(Failure::too_costly(message));
+        return Err(Failure::new(StatusCode::BAD_REQUEST, ErrorCode::TooCostly, message));
     }
     let mut outcomes = Vec::with_capacity(operations.len());
     for operation in operations {

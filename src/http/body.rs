@@ -1,6 +1,6 @@
 //! The body of a `POST`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::Value;
 use axum::{
@@ -11,9 +11,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     failure::{ErrorCode, Failure},
+    limits::Limits,
     operation::{Params, RawParams},
 };
 
@@ -48,13 +50,24 @@ const REST_BYTES: usize = 100 * 1024 * 1024;
 /// And for how long.
 const REST_TIME: Duration = Duration::from_secs(2);
 
-/// The whole body, at most `limit` bytes within `time_limit`.
+/// Of each body, what does not count among the large ones, so that those cannot keep ordinary requests out.
+const SMALL_BYTES: usize = 64 * 1024;
+/// What a permit for large bodies stands for.
+const PERMIT_BYTES: usize = 1024;
+
+/// A permit for each kilobyte of large bodies that may be in memory at a time; see [`Limits::bodies_bytes`].
+pub(crate) fn large_bodies(limits: &Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((limits.bodies_bytes / PERMIT_BYTES).min(Semaphore::MAX_PERMITS)))
+}
+
+/// The whole body within its limits, with what it holds of `large` ones.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
-    limit: usize,
-    time_limit: Duration,
-) -> Result<Bytes, Failure> {
+    limits: &Limits,
+    large: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Failure> {
+    let limit = limits.body_bytes;
     let too_large = || {
         let message = format!("the body is too large, at most {limit} bytes are allowed");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BadRequest, message)
@@ -71,16 +84,18 @@ pub(super) async fn read(
     }
     let collect = async {
         let mut whole = BytesMut::new();
+        let mut held = None;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Failure::bad_request("the body broke off"))?;
             if whole.len() + chunk.len() > limit {
                 return Ok(None);
             }
             whole.extend_from_slice(&chunk);
+            hold(&mut held, large, whole.len().saturating_sub(SMALL_BYTES))?;
         }
-        Ok(Some(whole.freeze()))
+        Ok(Some((whole.freeze(), held)))
     };
-    let collected = tokio::time::timeout(time_limit, collect).await.unwrap_or_else(|_| {
+    let collected = tokio::time::timeout(limits.body_timeout, collect).await.unwrap_or_else(|_| {
         let message = "the body did not arrive in time";
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BadRequest, message))
     })?;
@@ -89,6 +104,38 @@ pub(super) async fn read(
         None => {
             drop_rest(chunks).await;
             Err(too_large())
+        }
+    }
+}
+
+/// Sees to it that `held` covers so many bytes.
+fn hold(
+    held: &mut Option<OwnedSemaphorePermit>,
+    large: &Arc<Semaphore>,
+    bytes: usize,
+) -> Result<(), Failure> {
+    let missing = bytes
+        .div_ceil(PERMIT_BYTES)
+        .saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    let more = u32::try_from(missing)
+        .ok()
+        .and_then(|missing| Arc::clone(large).try_acquire_many_owned(missing).ok());
+    match (held.as_mut(), more) {
+        (_, None) => Err(Failure {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "too many large bodies arrive at a time, try again",
+            )
+        }),
+        (Some(held), Some(more)) => {
+            held.merge(more);
+            Ok(())
+        }
+        (None, more) => {
+            *held = more;
+            Ok(())
         }
     }
 }

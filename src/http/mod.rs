@@ -7,7 +7,7 @@
 pub mod accept;
 pub(crate) mod answer;
 mod batch;
-mod body;
+pub(crate) mod body;
 pub(crate) mod credentials;
 pub(crate) mod reservation;
 pub(crate) mod single;
@@ -72,7 +72,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         body::check_type(&parts.headers)?;
         let caller = caller(&app, &parts).await?;
         let limits = &app.settings.limits;
-        let bytes = body::read(&parts.headers, body, limits.body_bytes, limits.body_timeout).await?;
+        let (bytes, _held) = body::read(&parts.headers, body, limits, &app.large_bodies).await?;
         Ok((caller, body::params(&bytes, limits.batch_operations > 0)?))
     };
     match params.await {

@@ -6,6 +6,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use super::{
+    client::Socket,
     http::{GRAPHQL, JSON, code, post, query, read},
     toy::{Server, eventually},
 };
@@ -45,6 +46,51 @@ async fn long_and_slow_bodies_end() {
     let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
     let (status, _) = post(&server, JSON, reqwest::Body::wrap_stream(never)).await;
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn lists_of_operations_run_where_configured() {
+    let server = Server::start().await;
+    let (status, body) = post(&server, JSON, format!(" [{}]", query("{ hello }"))).await;
+    assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "BAD_REQUEST"));
+    assert!(body["errors"][0]["message"].as_str().unwrap().starts_with("batching is switched off"));
+
+    let server = Server::with_limits(|limits| limits.batch_operations = 4).await;
+    let run = async |operations: &[String]| post(&server, JSON, format!("[{}]", operations.join(","))).await;
+    let (status, body) =
+        run(&[query("mutation { write(milliseconds: 50) }"), query("{ hello }"), query("{ nothing }")]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&body[0], &body[1]),
+        (&json!({ "data": { "write": true } }), &json!({ "data": { "hello": "hello " } }))
+    );
+    assert_eq!(body[2]["errors"][0]["extensions"]["code"], "NOT_FOUND");
+    // What is wrong with one does not keep the others from running.
+    let wrong = ["1".into(), "[\"{ hello }\"]".into(), query("subscription { never }"), query("{ hello }")];
+    let (status, body) = run(&wrong).await;
+    assert_eq!(status, StatusCode::OK);
+    for index in 0..3 {
+        assert_eq!(body[index]["errors"][0]["extensions"]["code"], "BAD_REQUEST", "{body}");
+        assert!(body[index].get("data").is_none());
+    }
+    assert_eq!(body[3], json!({ "data": { "hello": "hello " } }));
+    let five: Vec<_> = (0..5).map(|_| query("mutation { write }")).collect();
+    let (status, body) = run(&five).await;
+    assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "TOO_COSTLY"));
+    assert_eq!(run(&[]).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(server.seen.done.load(Ordering::SeqCst), 1);
+    let (status, _) = post(&server, JSON, query("{ hello }")).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let server = Server::with_limits(|limits| limits.connections = 2).await;
+    let (one, _other) = (Socket::open(&server, "ada").await, Socket::open(&server, "ada").await);
+    let mut answer = Box::pin(post(&server, JSON, query("{ hello }")));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut answer).await.is_err());
+    drop(one);
+    assert_eq!(answer.await.0, StatusCode::OK);
 }
 
 #[tokio::test]

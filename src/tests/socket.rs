@@ -20,6 +20,15 @@ async fn operations_of_all_kinds_run_side_by_side() {
         assert_eq!(socket.next("s").await, json!({ "data": { "count": n } }));
     }
     socket.complete("s").await;
+    // The root field may stand in fragments.
+    for document in [
+        "subscription { ...F } fragment F on Live { count(to: 1) }",
+        "subscription { ... on Live { ... { count(to: 1) } } count(to: 1) }",
+    ] {
+        socket.subscribe("s", document).await;
+        assert_eq!(socket.next("s").await, json!({ "data": { "count": 1 } }));
+        socket.complete("s").await;
+    }
     // The id is free again.
     socket.subscribe("s", "{ viewer }").await;
     assert_eq!(socket.next("s").await, json!({ "data": { "viewer": "ada" } }));
@@ -47,6 +56,9 @@ async fn what_is_not_executed_is_an_error_message_and_the_last_one() {
         ("subscription { missing }", "BAD_REQUEST"),
         ("{", "BAD_REQUEST"),
         ("subscription { count(to: 1) viewer }", "BAD_REQUEST"),
+        ("subscription { ...F } fragment F on Live { count(to: 1) viewer }", "BAD_REQUEST"),
+        ("subscription { ...F } fragment F on Query { hello }", "BAD_REQUEST"),
+        ("subscription { count(to: 1) @skip(if: true) }", "BAD_REQUEST"),
         ("subscription($n: Int!) { count(to: $n) }", "BAD_REQUEST"),
         ("{ ...a } fragment a on Query { ...a }", "BAD_REQUEST"),
         ("subscription { refused }", "NOT_FOUND"),

@@ -223,6 +223,7 @@ async fn a_stream_goes_on_after_the_last_event() {
         ("subscription { log(to: 3, after: null) { n } }", json!({})),
         ("subscription($after: String) { log(to: 3, after: $after) { n } }", json!({})),
         ("subscription($from: String = \"c0\") { log(to: 3, after: $from) { n } }", json!({ "from": "c1" })),
+        ("subscription { ...F } fragment F on Live { log(to: 3) { n } }", json!({})),
         ("subscription A { ticks } subscription B { log(to: 3) { n } }", json!({})),
     ] {
         let name = document.contains(" A {").then_some("B");

@@ -51,6 +51,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
         timer: Box::pin(sleep(limits.init_timeout)),
         operations: Arc::clone(&operations),
         phase: Phase::Silent,
+        peer_pings: 0,
         registration: None,
         expiry: Expiry::new(None, limits.token_notice),
         app,
@@ -59,7 +60,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     };
     let mut pings = interval_at(Instant::now() + limits.ping_interval, limits.ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut unanswered, mut peer_pings) = (0, 0);
+    let mut unanswered = 0;
 
     let close = loop {
         let step = tokio::select! {
@@ -70,7 +71,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
                     break Some(Close::NO_ANSWER);
                 }
                 unanswered += 1;
-                peer_pings = 0;
+                connection.peer_pings = 0;
                 // Without room for it the peer is not reading, and is timed out as a writer's peer.
                 connection.outbox.try_send(Item::Plain(Message::Ping(Bytes::new())));
                 Ok(())
@@ -80,10 +81,7 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
                 unanswered = 0;
                 match frame {
                     Some(Ok(Message::Text(text))) => connection.hear(&text),
-                    Some(Ok(Message::Ping(_))) => {
-                        peer_pings += 1;
-                        if peer_pings > PEER_PINGS { Err(Close::FLOOD) } else { Ok(()) }
-                    }
+                    Some(Ok(Message::Ping(_))) => connection.pinged(),
                     Some(Ok(Message::Pong(_))) => Ok(()),
                     Some(Ok(Message::Binary(_))) => Err(Close::INVALID_MESSAGE),
                     Some(Ok(Message::Close(_))) | None => break None,
@@ -127,6 +125,8 @@ struct Connection {
     outbox: Outbox,
     operations: Arc<Operations>,
     phase: Phase,
+    /// Since our last one.
+    peer_pings: u32,
     registration: Option<Registration>,
     expiry: Expiry,
     /// The end of the time for `connection_init`.
@@ -200,7 +200,7 @@ impl Connection {
             // A pong that finds no room is one of many that a peer asks for and does not read.
             Incoming::Ping { payload } => {
                 self.outbox.try_send(Item::Plain(Message::text(protocol::pong(payload))));
-                Ok(())
+                self.pinged()
             }
             Incoming::Pong => Ok(()),
             Incoming::Subscribe { id, params } => self.subscribe(&id, *params),
@@ -209,6 +209,12 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Of either kind.
+    fn pinged(&mut self) -> Result<(), Close> {
+        self.peer_pings += 1;
+        if self.peer_pings > PEER_PINGS { Err(Close::FLOOD) } else { Ok(()) }
     }
 
     fn init(&mut self, token: Option<String>) -> Result<(), Close> {

@@ -8,6 +8,7 @@
 // Tests are deeply nested futures.
 #![recursion_limit = "256"]
 
+mod abuse;
 mod accounts;
 mod browser;
 mod channels;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         isolation::in_both_modes,
         schema::in_both_modes,
         query_counts::in_both_modes,
+        abuse::in_both_modes,
         import::in_both_modes,
         demo::in_both_modes,
         two_nodes::on_servers,

@@ -17,7 +17,9 @@ pub use rendering::Rendered;
 pub(crate) use selection::Selection;
 
 use crate::{
-    Schema, builder,
+    Schema,
+    budget::Budget,
+    builder,
     context::{Client, ContextExt},
     error::Result,
     fanout::selection::Selections,
@@ -60,7 +62,7 @@ impl Api {
 
     /// Runs a query or mutation.
     pub async fn execute(&self, request: Request) -> Response {
-        self.schema.execute(request).await
+        self.schema.execute(request.data(Budget::default())).await
     }
 
     /// Marks a request for a subscription with what it chose, so that it can be told together with others. `document` is

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use quikapp_chat::{access::Viewer, clock::Environment};
 
 use crate::{
+    budget::Budget,
     context::Client,
     fanout::{Api, Delivered, Selection, Subject},
     identity::{Asked, Identity},
@@ -126,6 +127,7 @@ impl Teller {
             .variables(self.selection.variables.clone())
             .data(Loaders::new(&self.api.chat, &identity))
             .data(identity)
+            .data(Budget::default())
             .data(self.client.clone())
             .data(Subject(happening));
         request.set_parsed_query(self.selection.document.clone());

@@ -13,6 +13,7 @@ use async_graphql::{
     parser::types::{DocumentOperations, ExecutableDocument, Selection as Part},
 };
 use async_graphql_value::{ConstValue, Value};
+use sha2::{Digest, Sha256};
 
 /// The argument of a subscription that tells where it goes on. It differs among subscribers, and is done with when the
 /// subscription begins.
@@ -30,8 +31,8 @@ pub(crate) struct Selection {
     pub(crate) is_personal: AtomicBool,
 }
 
-/// The operation's name and the text, and the variables.
-type Key = (String, String);
+/// A digest of the operation's name, the text and the variables, which may be long, and of subscriptions that were refused.
+type Key = [u8; 32];
 
 /// The selections of this node's subscriptions.
 #[derive(Default)]
@@ -56,7 +57,8 @@ impl Selections {
             variables.insert(name, ConstValue::String(String::new()));
         }
         let variables_text = serde_json::to_string(&variables).unwrap_or_default();
-        let key = (format!("{}\n{text}", operation.unwrap_or_default()), variables_text);
+        let head = format!("{} {}\n", operation.unwrap_or_default(), text.len());
+        let key: Key = Sha256::digest([&head, text, &variables_text].concat()).into();
         // A poisoned lock guards a plain map: it is as good as before.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(selection) = known.get(&key).and_then(Weak::upgrade) {

@@ -3,6 +3,7 @@
 mod client;
 pub(crate) mod introspection;
 mod names;
+pub(crate) mod raw;
 mod server;
 mod socket;
 mod stores;

@@ -199,6 +199,14 @@ impl Server {
         std::fs::read_to_string(&self.inner.log).unwrap()
     }
 
+    /// The most memory that it ever had, in kB.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let process = self.inner.child.lock().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Kills it as a power cut would.
     pub(crate) fn kill(&self) {
         end(&mut self.inner.child.lock().unwrap());
