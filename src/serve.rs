@@ -7,9 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use quikapp_chat::{
-    Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates,
-};
+use quikapp_chat::{Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates};
 use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
 use crate::{
