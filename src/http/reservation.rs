@@ -32,6 +32,7 @@ use crate::{
 
 /// Items waiting for a client that reads slowly, or has not connected yet; operations wait beyond that.
 const WAITING: usize = 32;
+
 /// An item of an operation; not written any more once that is stopped.
 pub(super) struct Item {
     pub(super) ticket: Ticket,

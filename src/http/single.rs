@@ -20,7 +20,7 @@ use super::{
     accept::{self, Accepted, Form},
     answer::{self, Media},
     caller, only_by_post, other_method, request_id,
-    reservation::{Connected, Item, Reservation, conflict, not_found, reserve},
+    reservation::{Connected, Item, Reservation, conflict, reserve},
     stream::{body, respond},
     wire::{Format, named_end, named_item},
 };
