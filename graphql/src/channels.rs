@@ -202,9 +202,11 @@ impl Channel {
         Ok(ctx.loaders()?.user(self.reader.channel().created_by).await?.into())
     }
 
-    /// How many of its ACTIVE members are online, AWAY and DND included, of those that `memberCount` counts. At most ten seconds old with more than 200 members, else as of now.
-    async fn online_member_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        ctx.loaders()?.online_members(self.reader.key().channel, self.member_count).await
+    /// How many of its ACTIVE members, those that `memberCount` counts, are online, AWAY and DND included. At most ten
+    /// seconds old with more than 200 members, else as of now; null while it cannot be found out.
+    async fn online_member_count(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        let channel = self.reader.key().channel;
+        Some(async { ctx.loaders()?.online_members(channel, self.member_count).await }.await)
     }
 
     /// The newest message in its timeline that a person wrote, that is not deleted, and that the viewer may see.

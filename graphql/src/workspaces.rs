@@ -95,9 +95,9 @@ impl Workspace {
     }
 
     /// How many of its people are online, AWAY and DND included. At most ten seconds old with more than 200 people, else as
-    /// of now.
-    async fn online_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        ctx.loaders()?.online_people(self.member.id(), self.member_count).await
+    /// of now; null while it cannot be found out.
+    async fn online_count(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        Some(async { ctx.loaders()?.online_people(self.member.id(), self.member_count).await }.await)
     }
 
     /// Its channels that the viewer may see, by name.

@@ -99,12 +99,9 @@ pub(super) async fn read(
         let message = "the body did not arrive in time";
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BadRequest, message))
     })?;
-    match collected {
-        Some(whole) => Ok(whole),
-        None => {
-            drop_rest(chunks).await;
-            Err(too_large())
-        }
+    if let Some(whole) = collected { Ok(whole) } else {
+        drop_rest(chunks).await;
+        Err(too_large())
     }
 }
 

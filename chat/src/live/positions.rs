@@ -12,8 +12,9 @@ type Tag = [u8; 6];
 pub struct Positions(BTreeMap<Tag, i64>);
 
 fn tag(channel: ChannelId) -> Tag {
-    let [.., a, b, c, d, e, f] = *channel.0.as_bytes();
-    [a, b, c, d, e, f]
+    let mut tag = Tag::default();
+    tag.copy_from_slice(&channel.0.as_bytes()[10..]);
+    tag
 }
 
 impl Positions {

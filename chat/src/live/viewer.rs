@@ -193,11 +193,21 @@ impl State {
             }
             return Ok(());
         };
+        self.catching_up = Some((HashSet::new(), 0));
+        let mut left = Vec::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
-            for channel in self.chat.channels_left(&self.viewer).await? {
-                if after.get(channel).is_some() && !keys.iter().any(|key| key.channel == channel) {
-                    self.tell_left(channel);
-                }
+            left = self.chat.channels_left(&self.viewer).await?;
+            left.retain(|channel| !keys.iter().any(|key| key.channel == *channel));
+        }
+        // Each item's cursor has to tell of everything that comes behind it.
+        for channel in keys.iter().map(|key| key.channel).chain(left.iter().copied()) {
+            if let Some(position) = after.get(channel) {
+                self.positions.set(channel, position);
+            }
+        }
+        for channel in left {
+            if after.get(channel).is_some() {
+                self.tell_left(channel);
             }
         }
         let mut pending = HashSet::new();
@@ -222,11 +232,8 @@ impl State {
     /// Follows a log after `start`.
     fn follow(&mut self, log: Log, feed: Feed, start: i64) {
         let floor = Arc::new(AtomicI64::new(log.floor));
-        let position = feed.position();
         let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
-        if start != position || self.positions.get(log.key.channel).is_none() {
-            flow.resume_after(start);
-        }
+        flow.resume_after(start);
         self.positions.set(log.key.channel, start);
         let key = log.key;
         let (stop, registration) = AbortHandle::new_pair();
@@ -281,9 +288,10 @@ impl State {
             if self.ended {
                 return None;
             }
-            if let Some((_, count)) = self.catching_up.take_if(|(pending, _)| pending.is_empty()) {
-                let event = Event::CaughtUp(count);
+            if let Some((_, count)) = self.catching_up.as_ref().filter(|(pending, _)| pending.is_empty()) {
+                let event = Event::CaughtUp(*count);
                 self.say(ChannelId(self.viewer.user().0), event);
+                self.catching_up = None;
                 continue;
             }
             tokio::select! {
@@ -354,7 +362,7 @@ impl State {
             match self.controls.try_recv() {
                 Ok(control) => is_concerned |= self.concerns(&Ok(control)),
                 Err(TryRecvError::Lagged(missed)) => {
-                    is_concerned |= self.concerns(&Err(RecvError::Lagged(missed)))
+                    is_concerned |= self.concerns(&Err(RecvError::Lagged(missed)));
                 }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }

@@ -16,10 +16,26 @@ fn told(changes: &mut Receiver<Option<UserId>>) -> Vec<UserId> {
     std::iter::from_fn(|| changes.try_recv().ok()).flatten().collect()
 }
 
+/// In memory, and in the Redis that `REDIS_URL` names.
+async fn both(clock: &FixedClock) -> Vec<Presences> {
+    let env = Environment::new(clock.clone(), crate::clock::SystemRandom);
+    let mut both = vec![Presences::new(None, env.clone())];
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        let (relay, _) = Relay::connect(&url, &format!("test-{}:", Uuid::now_v7().simple())).await.unwrap();
+        both.push(Presences::new(Some(relay), env));
+    }
+    both
+}
+
 #[tokio::test]
 async fn only_what_changes_is_told() {
     let clock = FixedClock::default();
-    let presences = Presences::new(None, Environment::new(clock.clone(), crate::clock::SystemRandom));
+    for presences in both(&clock).await {
+        what_changes_is_told(&clock, &presences).await;
+    }
+}
+
+async fn what_changes_is_told(clock: &FixedClock, presences: &Presences) {
     let mut changes = presences.changes();
     let [ada, bob] = [UserId(Uuid::now_v7()), UserId(Uuid::now_v7())];
     let [phone, desk] = [Uuid::now_v7(), Uuid::now_v7()];
@@ -58,13 +74,15 @@ async fn only_what_changes_is_told() {
 #[tokio::test]
 async fn doing_something_is_told_after_a_long_rest_only() {
     let clock = FixedClock::default();
-    let presences = Presences::new(None, Environment::new(clock.clone(), crate::clock::SystemRandom));
-    let mut changes = presences.changes();
-    let ada = UserId(Uuid::now_v7());
     let idle = Some(Duration::from_mins(10));
-    for (rest, is_told) in [(0, false), (9, false), (10, true), (1, false)] {
-        clock.advance(Duration::from_mins(rest));
-        presences.act(&[ada], idle).await.unwrap();
-        assert_eq!(told(&mut changes).len(), usize::from(is_told), "after {rest} minutes");
+    for presences in both(&clock).await {
+        let mut changes = presences.changes();
+        let ada = UserId(Uuid::now_v7());
+        for (rest, is_told) in [(0, false), (9, false), (10, true), (1, false)] {
+            clock.advance(Duration::from_mins(rest));
+            presences.act(&[ada], idle).await.unwrap();
+            assert_eq!(told(&mut changes).len(), usize::from(is_told), "after {rest} minutes");
+            assert_eq!(presences.of(&[ada]).await.unwrap()[0].active_at, Some(presences.env.now()));
+        }
     }
 }
