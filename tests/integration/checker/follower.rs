@@ -57,13 +57,9 @@ impl Follower {
 
     /// Asks for everything, then follows what comes after it, until the run is over.
     pub(super) async fn follow(mut self, run: Arc<Run>) {
-        let mut is_begun = false;
-        while !is_begun {
-            match ChannelTruth::fetch(&self.person, self.target.channel(), &run.observed).await {
-                Ok((cursor, truth)) => {
-                    self.fold.lock().unwrap().begin(cursor, &truth);
-                    is_begun = true;
-                }
+        loop {
+            match self.ask_for_all(&run).await {
+                Ok((cursor, truths)) => break self.fold.lock().unwrap().begin(cursor, &truths),
                 Err(error) => self.violation(format_args!("no query to begin with: {error}")),
             }
         }
@@ -72,6 +68,22 @@ impl Follower {
             () = self.reconnect(&run) => {}
             _ = over.wait_for(|over| *over) => {}
         }
+    }
+
+    /// The cursor to go on after, and what was queried after it.
+    async fn ask_for_all(&self, run: &Run) -> Result<(String, Vec<(String, ChannelTruth)>), String> {
+        let mut cursor = None;
+        if let Target::Viewer { .. } = &self.target {
+            let data = self.person.ask("{ viewer { syncCursor } }", json!({})).await?;
+            cursor = data["viewer"]["syncCursor"].as_str().map(str::to_owned);
+        }
+        let mut truths = Vec::new();
+        for channel in run.channels.iter().filter(|channel| self.target.covers(channel)) {
+            let (own, truth) = ChannelTruth::fetch(&self.person, channel, &run.observed).await?;
+            cursor.get_or_insert(own);
+            truths.push((channel.clone(), truth));
+        }
+        Ok((cursor.ok_or("no channel")?, truths))
     }
 
     async fn reconnect(&mut self, run: &Run) {
@@ -100,6 +112,7 @@ impl Follower {
         let mut variables = match &self.target {
             Target::Channel { channel } => json!({ "id": channel }),
             Target::Thread { root, .. } => json!({ "id": root }),
+            Target::Viewer { workspace } => json!({ "id": workspace }),
         };
         // The browser's way: the request as it was, and the last event's id beside it.
         let by_header = transport == Transport::Events && self.random.random_bool(0.5);
@@ -177,16 +190,18 @@ fn document(target: &Target, fields: &str) -> String {
     let (field, argument) = match target {
         Target::Channel { .. } => ("channelEvents", "channelId"),
         Target::Thread { .. } => ("threadEvents", "rootId"),
+        Target::Viewer { .. } => ("viewerEvents", "workspaceId"),
     };
     format!(
         "subscription($id: ID!, $after: EventCursor) {{ {field}({argument}: $id, after: $after) {{
             cursor seq replayed event {{ __typename
-                ... on MessageCreated {{ message {{ {fields} }} }}
-                ... on MessageUpdated {{ message {{ {fields} }} }}
-                ... on MessageDeleted {{ message {{ {fields} }} }}
-                ... on MemberJoined {{ userId }}
-                ... on MemberLeft {{ userId }}
-                ... on MemberUpdated {{ userId }}
+                ... on MessageCreated {{ message {{ channelId {fields} }} }}
+                ... on MessageUpdated {{ changed message {{ channelId {fields} }} }}
+                ... on MessageDeleted {{ message {{ channelId {fields} }} }}
+                ... on MemberJoined {{ channelId userId }}
+                ... on MemberLeft {{ channelId userId }}
+                ... on MemberUpdated {{ channelId userId }}
+                ... on ChannelUpdated {{ channelId }}
                 ... on StreamCaughtUp {{ replayedCount }}
                 ... on StreamReset {{ reason }}
             }}

@@ -207,13 +207,15 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
     let mut folds = Vec::new();
     let mut following = Vec::new();
     for turn in 0..run.plan.subscribers {
-        let person = &people[turn % people.len()];
-        let channel = &run.channels[turn % run.channels.len()];
-        let root = run.roots.iter().find(|root| root.channel == *channel);
-        // Every third follows a thread.
-        let target = match root.filter(|_| turn % 3 == 2) {
-            Some(root) => Target::Thread { channel: channel.clone(), root: root.id.clone() },
-            None => Target::Channel { channel: channel.clone() },
+        let channel = run.channels[turn % run.channels.len()].clone();
+        let root = run.roots.iter().find(|root| root.channel == channel);
+        // Some follow a thread, and some all that the owner is in, who never leaves.
+        let (person, target) = match root {
+            _ if turn % 4 == 3 => (&owner, Target::Viewer { workspace: world.workspace.clone() }),
+            Some(root) if turn % 3 == 2 => {
+                (&people[turn % people.len()], Target::Thread { root: root.id.clone(), channel })
+            }
+            _ => (&people[turn % people.len()], Target::Channel { channel }),
         };
         let name = format!("subscriber {turn} of {target:?}");
         let follower = Follower::new(name, person, target, &run, seed.wrapping_add(4_000 + turn as u64));
@@ -248,7 +250,7 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
         follower.unwrap();
     }
 
-    violations.extend(folds.iter().flat_map(|fold| fold.lock().unwrap().violations().to_vec()));
+    violations.extend(folds.iter().flat_map(|fold| fold.lock().unwrap().violations()));
     violations.extend(run.observed.contradictions());
     violations.extend(people.iter().chain([&owner]).flat_map(Person::complaints));
     let ledger = run.ledger.lock().unwrap();
@@ -258,7 +260,7 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
     let Connections { made, failed, resets } = &run.connections;
     let summary = format!(
         "{} operations in {acted:.1?}, settled after {:.1?}: {}; {} faults; {} subscribers, {events} events over {} \
-         connections ({} refused, {} reset), {inexact} tombstones told as less; {} violations",
+         connections ({} refused, {} reset), {inexact} said less than had changed; {} violations",
         run.plan.operations,
         run.began.elapsed(),
         ledger.counts(),

@@ -29,13 +29,13 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
         let mut differences = Differences::default();
         for fold in folds {
             let fold = fold.lock().unwrap();
-            let channel = run.channels.iter().position(|channel| channel == fold.channel());
-            let Some(index) = channel else { continue };
-            let mut found = fold.compare(&truths[index]);
-            // A node that is killed between a change of a membership and its line in the timeline leaves the line out.
             let ledger = run.ledger.lock().unwrap();
-            found.members.retain(|(user, _)| !ledger.is_unsure_of(&run.channels[index], user));
-            differences.add(found);
+            for (channel, truth) in run.channels.iter().zip(&truths) {
+                let mut found = fold.compare(channel, truth);
+                // A node that is killed between a change of a membership and its line in the timeline leaves the line out.
+                found.members.retain(|(user, _)| !ledger.is_unsure_of(channel, user));
+                differences.add(found);
+            }
         }
         let mut wrong: Vec<String> = truths.iter().flat_map(ChannelTruth::contradictions).collect();
         {

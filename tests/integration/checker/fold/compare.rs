@@ -1,72 +1,7 @@
 //! Holds a folded state against what queries give.
 
-use std::collections::HashSet;
-
-use super::{Fold, Target};
-use crate::checker::truth::{ChannelTruth, Found};
-
-impl Fold {
-    /// Whether no query gave the reply when the stream began, although it was there: until a root knows its first reply,
-    /// it has no thread that one could ask for.
-    fn was_out_of_reach(&self, found: &Found) -> bool {
-        found.root.as_ref().is_some_and(|root| self.without_thread.contains(root))
-            && self.first.is_none_or(|first| found.state.ts < first)
-    }
-
-    /// What the folded state lacks of what a query gives. An event that is still to come is no violation yet.
-    pub(in crate::checker) fn compare(&self, truth: &ChannelTruth) -> Differences {
-        let mut differences = Differences::default();
-        let channel = self.target.channel();
-        let last = self.positions.get(channel).map_or(0, |position| position.last);
-        let mut count = 0;
-        for (id, found) in &truth.messages {
-            if !self.concerns(id, found.root.as_deref()) {
-                continue;
-            }
-            count += 1;
-            let state = &found.state;
-            match self.messages.get(id) {
-                Some(folded) if folded == state => {}
-                Some(folded) if folded.seq > state.seq => differences.stale.push(format!("{id} moved on")),
-                None if self.was_out_of_reach(found) => differences.out_of_reach += 1,
-                folded => {
-                    let text = format!(
-                        "{} stands at tick {last} and lacks a change:\n  is {found:?}\n  folded {folded:?}",
-                        self.name
-                    );
-                    // Ticks grow, so what is behind the last one will never come.
-                    if state.seq <= last { &mut differences.lost } else { &mut differences.missing }
-                        .push(text);
-                }
-            }
-            if let Some((seq, own)) = self.own.get(id)
-                && *seq == state.seq
-                && *own != found.own(&self.viewer)
-            {
-                let right = found.own(&self.viewer);
-                let text = format!("{}: {own:?} of {state:?}, which is {right:?}", self.name);
-                differences.lost.push(text);
-            }
-        }
-        if self.messages.len() + differences.out_of_reach > count {
-            let extra = self.messages.keys().find(|id| !truth.messages.contains_key(*id));
-            differences
-                .stale
-                .push(format!("{}: a message that the query does not give: {extra:?}", self.name));
-        }
-        if let Target::Channel { channel } = &self.target {
-            let folded = self.members.iter().filter(|((of, _), is_in)| of == channel && **is_in);
-            let folded: HashSet<_> = folded.map(|((_, user), _)| user.clone()).collect();
-            for user in folded.symmetric_difference(&truth.members) {
-                let is_in = truth.members.contains(user);
-                let text =
-                    format!("{}: {user} is {} the channel", self.name, if is_in { "in" } else { "not in" });
-                differences.members.push((user.clone(), text));
-            }
-        }
-        differences
-    }
-}
+use super::{ChannelFold, Fold, Target};
+use crate::checker::truth::ChannelTruth;
 
 /// What is not equal between a folded state and a query.
 #[derive(Debug, Default)]
@@ -98,5 +33,62 @@ impl Differences {
 
     pub(in crate::checker) fn count(&self) -> usize {
         self.lost.len() + self.missing.len() + self.stale.len() + self.members.len()
+    }
+}
+
+impl Fold {
+    /// What the folded state lacks of what a query of the channel gives. An event that is still to come is no violation
+    /// yet.
+    pub(in crate::checker) fn compare(&self, channel: &str, truth: &ChannelTruth) -> Differences {
+        let mut differences = Differences::default();
+        if !self.target.covers(channel) {
+            return differences;
+        }
+        let nothing = ChannelFold::default();
+        let fold = self.channels.get(channel).unwrap_or(&nothing);
+        self.compare_messages(fold, truth, &mut differences);
+        if !matches!(self.target, Target::Thread { .. }) {
+            for user in fold.members.symmetric_difference(&truth.members) {
+                let is_in = if truth.members.contains(user) { "in" } else { "not in" };
+                let text = format!("{}: {user} is {is_in} {channel}", self.name);
+                differences.members.push((user.clone(), text));
+            }
+        }
+        differences
+    }
+
+    fn compare_messages(&self, fold: &ChannelFold, truth: &ChannelTruth, differences: &mut Differences) {
+        let mut count = 0;
+        for (id, found) in truth.messages.iter().filter(|(id, found)| self.target.concerns(id, found)) {
+            count += 1;
+            let state = &found.state;
+            match fold.messages.get(id) {
+                Some(folded) if folded == state => {}
+                Some(folded) if folded.seq > state.seq => differences.stale.push(format!("{id} moved on")),
+                None if fold.was_out_of_reach(found) => differences.out_of_reach += 1,
+                folded => {
+                    let text = format!(
+                        "{} stands at tick {} and lacks a change:\n  is {found:?}\n  folded {folded:?}",
+                        self.name, fold.last
+                    );
+                    // Ticks grow, so what is behind the last one will never come.
+                    let is_lost = state.seq <= fold.last;
+                    if is_lost { &mut differences.lost } else { &mut differences.missing }.push(text);
+                }
+            }
+            if let Some((seq, own)) = fold.own.get(id)
+                && *seq == state.seq
+                && *own != found.own(&self.viewer)
+            {
+                let right = found.own(&self.viewer);
+                let text = format!("{}: {own:?} of {state:?}, which is {right:?}", self.name);
+                differences.lost.push(text);
+            }
+        }
+        if fold.messages.len() + differences.out_of_reach > count {
+            let extra = fold.messages.keys().find(|id| !truth.messages.contains_key(*id));
+            let text = format!("{}: a message that the query does not give: {extra:?}", self.name);
+            differences.stale.push(text);
+        }
     }
 }

@@ -1,52 +1,59 @@
 //! A subscriber: folds what one stream tells, over any number of connections, into a state, and holds the stream to its
 //! promises on the way.
 
+mod channel;
 mod compare;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
+use self::channel::{ChannelFold, Told};
 pub(super) use self::compare::Differences;
 use super::{
     state::{Observed, Own, State},
-    truth::ChannelTruth,
+    truth::{ChannelTruth, Found},
 };
 
 /// What a stream is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    Channel { channel: String },
-    Thread { channel: String, root: String },
+    Channel {
+        channel: String,
+    },
+    Thread {
+        channel: String,
+        root: String,
+    },
+    /// All that its viewer is a member of in a workspace.
+    Viewer {
+        workspace: String,
+    },
 }
 
 impl Target {
-    pub(super) fn channel(&self) -> &str {
+    /// Whether events of the channel are told.
+    pub(super) fn covers(&self, channel: &str) -> bool {
         match self {
-            Self::Channel { channel } | Self::Thread { channel, .. } => channel,
+            Self::Channel { channel: own } | Self::Thread { channel: own, .. } => own == channel,
+            Self::Viewer { .. } => true,
         }
     }
-}
 
-/// Where the stream of one channel stands.
-#[derive(Default)]
-struct Position {
-    /// The last tick told.
-    last: i64,
-    /// Whether of the two items of that tick only the first came: the line in the timeline, without what it tells.
-    is_half: bool,
+    /// Whether the message of a covered channel belongs to it.
+    fn concerns(&self, id: &str, found: &Found) -> bool {
+        match self {
+            Self::Channel { .. } | Self::Viewer { .. } => true,
+            Self::Thread { root, .. } => root == id || found.root.as_ref() == Some(root),
+        }
+    }
 }
 
 /// What a connection has told so far.
 #[derive(Default)]
 struct Connection {
-    replayed: u64,
+    events: u64,
     is_caught_up: bool,
-    /// Whether it has told an event.
-    has_begun: bool,
 }
 
 /// The folded state of one subscriber.
@@ -55,26 +62,11 @@ pub(super) struct Fold {
     viewer: String,
     target: Target,
     observed: Arc<Observed>,
-    /// By id.
-    messages: HashMap<String, State>,
-    /// What they are to the viewer, as far as the stream was asked for it.
-    own: HashMap<String, (i64, Own)>,
-    /// By channel and user.
-    members: HashMap<(String, String), bool>,
-    /// By channel.
-    positions: HashMap<String, Position>,
-    told: HashSet<(String, i64)>,
-    created: HashSet<String>,
+    channels: HashMap<String, ChannelFold>,
     connection: Connection,
     cursor: Option<String>,
     violations: Vec<String>,
     events: u64,
-    /// Tombstones that were told as something less.
-    inexact: u64,
-    /// The first tick told.
-    first: Option<i64>,
-    /// Roots that nobody had replied to when all was asked for.
-    without_thread: HashSet<String>,
     /// All that came, in short.
     trail: Vec<String>,
 }
@@ -95,69 +87,46 @@ impl Fold {
             viewer: viewer.to_owned(),
             target,
             observed,
-            messages: HashMap::new(),
-            own: HashMap::new(),
-            members: HashMap::new(),
-            positions: HashMap::new(),
-            told: HashSet::new(),
-            created: HashSet::new(),
+            channels: HashMap::new(),
             connection: Connection::default(),
             cursor: None,
             violations: Vec::new(),
             events: 0,
-            inexact: 0,
-            first: None,
-            without_thread: HashSet::new(),
             trail: Vec::new(),
         }
     }
 
-    /// Begins with what a query gave, and the cursor that was read before it.
-    pub(super) fn begin(&mut self, cursor: String, truth: &ChannelTruth) {
-        self.trail.push(format!("begins with {} messages and the cursor {cursor}", truth.messages.len()));
+    /// Begins with what queries gave, by channel, and the cursor that was read before them.
+    pub(super) fn begin(&mut self, cursor: String, truths: &[(String, ChannelTruth)]) {
+        self.trail.push(format!("begins after {cursor}"));
         self.cursor = Some(cursor);
-        for (id, found) in &truth.messages {
-            if self.concerns(id, found.root.as_deref()) {
-                if found.state.thread.is_none() {
-                    self.without_thread.insert(id.clone());
-                }
-                self.messages.insert(id.clone(), found.state.clone());
-            }
+        for (channel, truth) in truths {
+            let fold = self.channels.entry(channel.clone()).or_default();
+            fold.begin(truth, |id, found| self.target.concerns(id, found));
         }
-        if let Target::Channel { channel } = &self.target {
-            for user in &truth.members {
-                self.members.insert((channel.clone(), user.clone()), true);
-            }
-        }
-    }
-
-    /// The channel whose events it tells.
-    pub(super) fn channel(&self) -> &str {
-        self.target.channel()
     }
 
     pub(super) fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
-    pub(super) fn violations(&self) -> &[String] {
-        &self.violations
+    pub(super) fn violations(&self) -> Vec<String> {
+        let of_channels = self.channels.values().flat_map(|channel| channel.violations.iter());
+        of_channels.map(|text| format!("{}: {text}", self.name)).chain(self.violations.clone()).collect()
     }
 
     pub(super) fn events(&self) -> u64 {
         self.events
     }
 
+    /// Events that said less than what had changed.
     pub(super) fn inexact(&self) -> u64 {
-        self.inexact
+        self.channels.values().map(|channel| channel.inexact).sum()
     }
 
-    /// Whether the message belongs to the stream.
-    fn concerns(&self, id: &str, root_of_it: Option<&str>) -> bool {
-        match &self.target {
-            Target::Channel { .. } => true,
-            Target::Thread { root, .. } => root == id || root_of_it == Some(root),
-        }
+    /// What came so far, for people.
+    pub(super) fn trail(&self) -> String {
+        format!("{}\n{}\n", self.name, self.trail.join("\n"))
     }
 
     pub(super) fn violation(&mut self, text: impl std::fmt::Display) {
@@ -167,12 +136,8 @@ impl Fold {
     /// A connection goes on after the cursor; `how` is for people.
     pub(super) fn connected(&mut self, how: &str) {
         self.connection = Connection::default();
+        self.channels.values_mut().for_each(ChannelFold::connected);
         self.trail.push(format!("{how} after {:?}", self.cursor));
-    }
-
-    /// What came so far, for people.
-    pub(super) fn trail(&self) -> String {
-        format!("{}\n{}\n", self.name, self.trail.join("\n"))
     }
 
     /// An item came; with the id of the event that brought it, where the transport has one.
@@ -198,98 +163,53 @@ impl Fold {
             self.violation(format_args!("the event's id is not its cursor: {event_id:?}, {item}"));
         }
         if kind == "StreamCaughtUp" {
-            let count = event["replayedCount"].as_u64();
-            if self.connection.is_caught_up || count != Some(self.connection.replayed) {
-                let replayed = self.connection.replayed;
-                self.violation(format_args!("caught up after {replayed} replayed items, said: {item}"));
+            let told = self.connection.events;
+            if self.connection.is_caught_up || event["replayedCount"].as_u64() != Some(told) {
+                self.violation(format_args!("caught up after {told} events, said: {item}"));
             }
             self.connection.is_caught_up = true;
         } else {
-            self.events += 1;
             // What changed again while the replay ran stands behind where it began, and comes before its end.
             if item["replayed"] != false && self.connection.is_caught_up {
                 self.violation(format_args!("wrong in `replayed`: {item}"));
             }
-            self.connection.replayed += 1;
-            self.event(kind, item);
-            self.connection.has_begun = true;
+            self.events += 1;
+            self.connection.events += 1;
+            if let Err(error) = self.event(kind, item) {
+                self.violation(format_args!("{error}: {item}"));
+            }
         }
         self.cursor = Some(cursor.to_owned());
         Said::More
     }
 
-    fn event(&mut self, kind: &str, item: &Value) {
+    fn event(&mut self, kind: &str, item: &Value) -> Result<(), String> {
         let event = &item["event"];
-        let channel = self.target.channel().to_owned();
-        let Some(seq) = item["seq"].as_i64() else {
-            return self.violation(format_args!("an event without a tick: {item}"));
-        };
+        let channel = event["message"]["channelId"].as_str().or(event["channelId"].as_str());
+        let channel = channel.ok_or("of no channel")?;
+        if !self.target.covers(channel) {
+            return Err("of a channel that was not asked for".into());
+        }
+        let seq = item["seq"].as_i64().ok_or("without a tick")?;
+        let fold = self.channels.entry(channel.to_owned()).or_default();
         match kind {
-            "MessageCreated" | "MessageUpdated" | "MessageDeleted" => match State::read(&event["message"]) {
-                Ok(state) if state.seq == seq => {
-                    let own = Own::read(&event["message"]);
-                    self.message(&channel, kind, state, own);
+            "MessageCreated" | "MessageUpdated" | "MessageDeleted" => {
+                let state = State::read(&event["message"])?;
+                if state.seq != seq {
+                    return Err("the item's tick is not its message's".into());
                 }
-                Ok(_) => self.violation(format_args!("the item's tick is not its message's: {item}")),
-                Err(error) => self.violation(error),
-            },
-            "MemberJoined" | "MemberLeft" | "MemberUpdated" | "ChannelUpdated" => {
-                let position = self.positions.entry(channel.clone()).or_default();
-                if position.last == seq && position.is_half {
-                    position.is_half = false;
-                } else {
-                    let last = position.last;
-                    self.violation(format_args!("not behind its line: last tick {last}, {item}"));
-                }
-                if let Some(user) = event["userId"].as_str() {
-                    self.members.insert((channel, user.to_owned()), kind != "MemberLeft");
-                }
+                self.observed.tell(channel, &state);
+                let aspects = event["changed"].as_array().into_iter().flatten();
+                let changed = aspects.filter_map(|aspect| aspect.as_str().map(str::to_owned)).collect();
+                fold.message(Told { kind, state, own: Own::read(&event["message"]), changed });
             }
-            _ => self.violation(format_args!("an unknown event: {item}")),
-        }
-    }
-
-    fn message(&mut self, channel: &str, kind: &str, state: State, own: Option<Own>) {
-        let is_line = kind == "MessageCreated" && state.is_system();
-        self.first.get_or_insert(state.seq);
-        let has_begun = self.connection.has_begun;
-        let position = self.positions.entry(channel.to_owned()).or_default();
-        // Whoever was cut off between a line and what it tells gets both again.
-        let is_again = position.is_half && !has_begun && position.last == state.seq && is_line;
-        let last = position.last;
-        let was_half = std::mem::replace(&mut position.is_half, is_line);
-        position.last = position.last.max(state.seq);
-        if !is_again {
-            if was_half {
-                self.violation(format_args!(
-                    "what the line at tick {last} tells was not told; then {state:?}"
-                ));
+            "MemberJoined" | "MemberLeft" | "MemberUpdated" => {
+                let user = event["userId"].as_str().ok_or("of nobody")?;
+                fold.line(seq, Some((user, kind != "MemberLeft")));
             }
-            if !self.told.insert((state.id.clone(), state.seq)) {
-                self.violation(format_args!("told twice: {kind} {state:?}"));
-            } else if state.seq <= last {
-                self.violation(format_args!("out of order: after tick {last} {kind} {state:?}"));
-            }
-            if kind == "MessageCreated" && !self.created.insert(state.id.clone()) {
-                self.violation(format_args!("created twice: {state:?}"));
-            }
+            "ChannelUpdated" => fold.line(seq, None),
+            _ => return Err("an unknown event".into()),
         }
-        match (kind, state.is_deleted) {
-            ("MessageCreated" | "MessageUpdated", false) | ("MessageDeleted", true) => {}
-            // Of a tombstone its thread still changes. Whoever was cut off in the middle of a replay may not be told more.
-            ("MessageUpdated", true) => {
-                let is_known = self.messages.get(&state.id).is_some_and(|known| known.is_deleted);
-                self.inexact += u64::from(!is_known);
-            }
-            _ => self.violation(format_args!("told as {kind}: {state:?}")),
-        }
-        self.observed.tell(channel, &state);
-        if let Some(own) = own {
-            self.own.insert(state.id.clone(), (state.seq, own));
-        }
-        let known = self.messages.get(&state.id).map_or(0, |known| known.seq);
-        if state.seq >= known {
-            self.messages.insert(state.id.clone(), state);
-        }
+        Ok(())
     }
 }

@@ -44,7 +44,7 @@ register!(
 
 fn message(id: &str, seq: i64, text: &str) -> Value {
     json!({
-        "id": id, "seq": seq, "ts": 1, "kind": "TEXT", "text": text, "isEdited": false, "isDeleted": false,
+        "id": id, "channelId": CHANNEL, "seq": seq, "ts": 1, "kind": "TEXT", "text": text, "isEdited": false, "isDeleted": false,
         "author": { "id": VIEWER }, "reactionGroups": [], "thread": null,
     })
 }
@@ -81,7 +81,7 @@ fn truth(messages: impl IntoIterator<Item = Value>) -> ChannelTruth {
 fn fold(observed: &Arc<Observed>) -> Fold {
     let target = Target::Channel { channel: CHANNEL.into() };
     let mut fold = Fold::new("subscriber".into(), VIEWER, target, Arc::clone(observed));
-    fold.begin("c0".into(), &ChannelTruth::default());
+    fold.begin("c0".into(), &[(CHANNEL.into(), ChannelTruth::default())]);
     fold.connected("again");
     fold.item(&caught_up(0), None);
     fold
@@ -93,7 +93,7 @@ fn violations(items: impl IntoIterator<Item = Value>) -> Vec<String> {
     for item in items {
         fold.item(&item, None);
     }
-    fold.violations().to_vec()
+    fold.violations()
 }
 
 #[track_caller]

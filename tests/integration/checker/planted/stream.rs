@@ -26,7 +26,7 @@ pub(super) fn a_sound_stream_is_believed() {
     assert_eq!(fold.violations(), <[String; 0]>::default());
     assert_eq!(observed.contradictions(), <[String; 0]>::default());
     let all = [message("a", 3, "a, edited"), message("b", 2, "b"), message("c", 5, "c")];
-    assert!(fold.compare(&truth(all)).is_empty());
+    assert!(fold.compare(CHANNEL, &truth(all)).is_empty());
     assert_eq!(fold.cursor(), Some("c"));
 }
 
@@ -35,17 +35,17 @@ pub(super) fn a_lost_event_is_noticed() {
     fold.item(&created("a", 1), None);
     fold.item(&created("c", 3), None);
     let mut all = vec![message("a", 1, "a"), message("b", 2, "b"), message("c", 3, "c")];
-    let differences = fold.compare(&truth(all.clone()));
+    let differences = fold.compare(CHANNEL, &truth(all.clone()));
     assert_eq!((differences.lost.len(), differences.count()), (1, 1), "{differences:?}");
     // What may still come is not lost yet.
     fold.item(&item("MessageUpdated", 4, &message("b", 4, "b")), None);
     all[1] = message("b", 4, "b");
     all.push(message("d", 5, "d"));
-    let differences = fold.compare(&truth(all));
+    let differences = fold.compare(CHANNEL, &truth(all));
     assert_eq!((differences.missing.len(), differences.count()), (1, 1), "{differences:?}");
     // An old state is a lost event as well.
-    let differences =
-        fold.compare(&truth([message("a", 2, "edited"), message("b", 4, "b"), message("c", 3, "c")]));
+    let differences = fold
+        .compare(CHANNEL, &truth([message("a", 2, "edited"), message("b", 4, "b"), message("c", 3, "c")]));
     assert_eq!((differences.lost.len(), differences.count()), (1, 1), "{differences:?}");
 }
 
@@ -58,7 +58,7 @@ pub(super) fn a_repeated_event_is_noticed() {
     let mut again = created("a", 1);
     again["replayed"] = json!(true);
     fold.item(&again, None);
-    notices(fold.violations(), "told twice");
+    notices(&fold.violations(), "told twice");
     let twice = [created("a", 1), item("MessageCreated", 2, &message("a", 2, "a"))];
     notices(&violations(twice), "created twice");
 }
@@ -90,7 +90,7 @@ pub(super) fn a_line_without_its_event_is_noticed() {
         line
     };
     let joined = |seq: i64| {
-        let event = json!({ "__typename": "MemberJoined", "userId": "somebody" });
+        let event = json!({ "__typename": "MemberJoined", "channelId": CHANNEL, "userId": "somebody" });
         json!({ "cursor": format!("c{seq}"), "seq": seq, "replayed": false, "event": event })
     };
     assert_eq!(violations([line(1), joined(1), created("a", 2)]), <[String; 0]>::default());
@@ -107,7 +107,7 @@ pub(super) fn a_line_without_its_event_is_noticed() {
     }
     fold.item(&caught_up(2), None);
     assert_eq!(fold.violations(), <[String; 0]>::default());
-    let differences = fold.compare(&truth([line(1)["event"]["message"].clone()]));
+    let differences = fold.compare(CHANNEL, &truth([line(1)["event"]["message"].clone()]));
     assert_eq!((differences.members.len(), differences.count()), (1, 1), "{differences:?}");
 }
 
@@ -115,13 +115,13 @@ pub(super) fn a_wrong_count_of_the_replay_is_noticed() {
     let mut fold = fold(&Arc::default());
     fold.connected("again");
     fold.item(&caught_up(1), None);
-    notices(fold.violations(), "caught up after 0");
+    notices(&fold.violations(), "caught up after 0 events");
     let mut replayed = created("a", 1);
     replayed["replayed"] = json!(true);
     notices(&violations([replayed]), "wrong in `replayed`");
     let mut fold = super::fold(&Arc::default());
     fold.item(&created("a", 1), Some("another cursor"));
-    notices(fold.violations(), "is not its cursor");
+    notices(&fold.violations(), "is not its cursor");
 }
 
 pub(super) fn somebody_elses_view_is_noticed() {
@@ -134,7 +134,7 @@ pub(super) fn somebody_elses_view_is_noticed() {
     found.reactors = vec![("👍".into(), VIEWER.into())];
     let truth =
         |found: &Found| ChannelTruth { messages: [("a".into(), found.clone())].into(), ..Default::default() };
-    assert!(fold.compare(&truth(&found)).is_empty());
+    assert!(fold.compare(CHANNEL, &truth(&found)).is_empty());
     found.reactors = vec![("👍".into(), "somebody else".into())];
-    assert_eq!(fold.compare(&truth(&found)).lost.len(), 1);
+    assert_eq!(fold.compare(CHANNEL, &truth(&found)).lost.len(), 1);
 }
