@@ -162,10 +162,11 @@ impl Message {
         load(ctx, quoted).await.transpose()
     }
 
-    /// Its thread; null on replies, and while nobody has replied.
+    /// Its thread, which may be empty yet; null on replies.
     async fn thread(&self) -> Option<Thread> {
-        let began = self.inner.thread_root.is_none() && self.inner.changes.thread > 0;
-        began.then(|| Thread::of(Arc::clone(&self.inner)))
+        // Also where no reply is counted yet: the first one may be in the log already, and a client that goes on behind it
+        // has to find it here.
+        self.inner.thread_root.is_none().then(|| Thread::of(Arc::clone(&self.inner)))
     }
 
     /// Reactions by emoji, in order of each emoji's first.

@@ -99,7 +99,9 @@ pub(super) async fn read(
         let message = "the body did not arrive in time";
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BadRequest, message))
     })?;
-    if let Some(whole) = collected { Ok(whole) } else {
+    if let Some(whole) = collected {
+        Ok(whole)
+    } else {
         drop_rest(chunks).await;
         Err(too_large())
     }

@@ -88,7 +88,7 @@ impl Raw {
     }
 
     /// Waits for the other side to close, reading nothing that it says before it has had time to.
-    pub(crate) async fn is_given_up(mut self) -> bool {
+    pub(crate) async fn ends(mut self) -> bool {
         // A reset shows in the next write, also with unread bytes before it.
         let watch = async {
             loop {
@@ -108,11 +108,11 @@ pub(crate) fn frame(is_last: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | u8::try_from(length).unwrap()),
         length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend(u16::try_from(length).unwrap().to_be_bytes());
         }
         length => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7f);
             frame.extend((length as u64).to_be_bytes());
         }
     }

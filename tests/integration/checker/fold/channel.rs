@@ -78,7 +78,7 @@ impl ChannelFold {
             ("MessageCreated" | "MessageUpdated", false) | ("MessageDeleted", true) => {}
             // Of a tombstone its thread still changes. Whoever was cut off in the middle of a replay may not be told more.
             ("MessageUpdated", true) => {
-                self.inexact += u64::from(!known.is_some_and(|known| known.is_deleted))
+                self.inexact += u64::from(!known.is_some_and(|known| known.is_deleted));
             }
             _ => self.violations.push(format!("told as {kind}: {state:?}")),
         }
