@@ -25,6 +25,8 @@ use crate::{
 const SESSION_SWEEP: Duration = Duration::from_millis(800);
 /// How often tombstones and dead sessions are looked for.
 const CLEAN_UP: Duration = Duration::from_mins(10);
+/// How often replies are looked for that a stopped node wrote and told no root of.
+const FINISH: Duration = Duration::from_secs(15);
 /// How long the node may take to tell, at its end, whose connections closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -144,16 +146,27 @@ async fn sweep_sessions(chat: Chat, app: Weak<App>) {
 
 /// Does what a stopped node left over, once, and removes what has had its time, now and then.
 async fn clean_up(chat: Chat) {
-    if let Err(error) = chat.catch_up().await {
-        tracing::warn!(%error, "what a stopped node left over could not be finished");
+    while let Err(error) = chat.catch_up().await {
+        tracing::warn!(%error, "what a stopped node left over could not be finished yet");
+        tokio::time::sleep(FINISH).await;
     }
+    let mut finish = tokio::time::interval(FINISH);
+    finish.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = tokio::time::interval(CLEAN_UP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        for result in [chat.purge().await, chat.purge_sessions().await] {
-            if let Err(error) = result {
-                tracing::warn!(%error, "clean-up failed");
+        tokio::select! {
+            _ = finish.tick() => {
+                if let Err(error) = chat.finish_threads().await {
+                    tracing::debug!(%error, "left-over replies could not be told to their roots yet");
+                }
+            }
+            _ = tick.tick() => {
+                for result in [chat.purge().await, chat.purge_sessions().await] {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "clean-up failed");
+                    }
+                }
             }
         }
     }

@@ -89,6 +89,11 @@ impl Chat {
     /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
     pub async fn catch_up(&self) -> Result<()> {
         activity::catch_up(&self.db, self.store.as_ref()).await?;
+        self.finish_threads().await
+    }
+
+    /// Lets the roots of threads know the replies that a stopped node wrote last.
+    pub async fn finish_threads(&self) -> Result<()> {
         for key in self.store.pending_channels(self.env.now()).await? {
             self.log.repair(key).await?;
         }

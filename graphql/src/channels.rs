@@ -429,7 +429,13 @@ impl ChannelQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The channel's id.")] id: ID,
     ) -> Option<Result<Channel>> {
-        Some(async { Channel::find(ctx, ids::parse(&id, "id")?).await }.await)
+        Some(
+            async {
+                ctx.viewer()?;
+                Channel::find(ctx, ids::parse(&id, "id")?).await
+            }
+            .await,
+        )
     }
 
     /// The TOPIC channel about a thing. NOT_FOUND if there is none, or the viewer may not see it.

@@ -62,7 +62,7 @@ async fn find(ctx: &Context<'_>, id: &ID, field: &str) -> Result<Node> {
         WorkspaceMemberId::PREFIX => {
             Node::WorkspaceMember(WorkspaceMember::find(ctx, ids::parse(id, field)?).await?)
         }
-        ChannelId::PREFIX => Node::Channel(Channel::find(ctx, ids::parse(id, field)?).await?),
+        ChannelId::PREFIX => Node::Channel(ctx.loaders()?.channel(ids::parse(id, field)?).await?.into()),
         ChannelMembershipId::PREFIX => {
             let of: ChannelMembershipId = ids::parse(id, field)?;
             Node::ChannelMembership(ChannelMembership::load(ctx, of.channel, of.user).await?)

@@ -251,7 +251,7 @@ pub enum ResetReason {
     EpochChanged,
     /// The viewer may not see this any more.
     AccessChanged,
-    /// You read too slowly, more than 10,000 changes behind, or 1,000 and leaving an item untaken: go on after your last
+    /// You read too slowly, more than 25,000 changes behind, or 1,000 after leaving an item untaken for five seconds: go on after your last
     /// cursor.
     SlowConsumer,
 }

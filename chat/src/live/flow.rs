@@ -23,10 +23,10 @@ use crate::{
 /// How long a stream waits before it asks a store again that did not answer.
 pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// A live listener that is more changes behind its channel is reset.
-const MOST_BEHIND: i64 = 10_000;
+const MOST_BEHIND: i64 = 25_000;
 /// The same for one that left an item untaken for [`UNTAKEN`].
 const MOST_BEHIND_UNTAKEN: i64 = 1_000;
-const UNTAKEN: Duration = Duration::from_secs(1);
+const UNTAKEN: Duration = Duration::from_secs(5);
 
 pub(super) struct Flow {
     feed: Feed,

@@ -143,6 +143,7 @@ impl Lane {
                 }
                 Err(error) => {
                     self.lose_head();
+                    self.owe();
                     return Err(error);
                 }
             }

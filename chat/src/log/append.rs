@@ -77,6 +77,7 @@ impl Lane {
                 Err(error) => {
                     // Whether it was written is not known; the senders find out by their own ids.
                     self.lose_head();
+                    self.owe();
                     fail(&mut waiting, &error);
                 }
             }

@@ -22,6 +22,8 @@ use crate::{
 const GROUP: usize = 512;
 /// How long a lane stays open with nothing to do.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long it waits before it tries again to tell roots of their replies.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 pub(super) type Appending = (Draft, oneshot::Sender<Result<Appended>>);
 pub(super) type Altering = (Alteration, oneshot::Sender<Result<Arc<Message>>>);
@@ -42,6 +44,8 @@ pub(super) struct Lane {
     rivals: Option<Rivals>,
     /// How long a write takes, on average.
     write: Duration,
+    /// Since when a root may not know its replies, as something could not be read or written.
+    owes: Option<Instant>,
 }
 
 impl Lane {
@@ -108,6 +112,19 @@ impl Lane {
         }
     }
 
+    /// A reply may be in the log without its root knowing.
+    pub(super) fn owe(&mut self) {
+        self.owes.get_or_insert_with(Instant::now);
+    }
+
+    /// Tells roots of replies that they do not know of, if it is time to try.
+    async fn settle(&mut self) {
+        if self.owes.is_some_and(|since| since.elapsed() >= LEFT_OVER) {
+            self.owes = None;
+            self.finish_left_over_replies().await;
+        }
+    }
+
     /// Notes how long a write took.
     pub(super) fn wrote(&mut self, took: Duration) {
         self.write = (self.write * 7 + took) / 8;
@@ -125,11 +142,12 @@ impl Lane {
 
 /// Serves a channel until it has been quiet for a while.
 pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc::Receiver<Command>) {
-    let mut lane = Lane { shared, key, head: None, rivals: None, write: Duration::ZERO };
+    let mut lane = Lane { shared, key, head: None, rivals: None, write: Duration::ZERO, owes: None };
     lane.finish_left_over_replies().await;
     let mut group = Vec::with_capacity(GROUP);
     loop {
-        match tokio::time::timeout(IDLE, commands.recv_many(&mut group, GROUP)).await {
+        let wait = if lane.owes.is_some() { LEFT_OVER } else { IDLE };
+        match tokio::time::timeout(wait, commands.recv_many(&mut group, GROUP)).await {
             Ok(0) => return,
             Ok(_) => {
                 if let Some(rivals) = &mut lane.rivals {
@@ -148,7 +166,9 @@ pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc:
                     }
                 }
                 let _ = lane.shared.activity.send(key);
+                lane.settle().await;
             }
+            Err(_) if lane.owes.is_some() => lane.settle().await,
             Err(_) => {
                 // Closed first: whoever sends from now on opens a new lane. What is in, and what somebody is just about to
                 // put in, is still served: receiving ends only after that.

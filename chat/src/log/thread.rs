@@ -15,7 +15,8 @@ impl Lane {
     /// Lets a root know its replies, among them those of `told` that are its own.
     pub(super) async fn refresh_thread(&mut self, root: MessageId, told: &[Arc<Message>]) {
         if let Err(error) = self.try_refresh_thread(root, told).await {
-            // The marks stay, and the next one to open the channel's lane does it.
+            // The marks stay, so that it can be done later, by whomever.
+            self.owe();
             tracing::warn!(%error, "a thread's summary is late");
         }
     }
@@ -44,7 +45,10 @@ impl Lane {
                     self.refresh_thread(root, &replies).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "left-over replies could not be looked for"),
+            Err(error) => {
+                self.owe();
+                tracing::warn!(%error, "left-over replies could not be looked for");
+            }
         }
     }
 }
