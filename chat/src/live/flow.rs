@@ -39,6 +39,8 @@ pub(super) struct Flow {
     catching_up: Option<(i64, u64)>,
     /// When the listener was given an item that it has not come back from.
     given_at: Option<Instant>,
+    /// How many changes it may be behind, live: [`MOST_BEHIND`], but in tests.
+    pub(super) most_behind: i64,
     env: Environment,
 }
 
@@ -57,6 +59,7 @@ impl Flow {
             waiting: VecDeque::new(),
             catching_up: None,
             given_at: None,
+            most_behind: MOST_BEHIND,
             env: env.clone(),
         }
     }
@@ -114,7 +117,7 @@ impl Flow {
 
     /// Only who was up to date once can be too slow.
     fn is_too_slow(&self, untaken: Option<Duration>) -> bool {
-        let most = if untaken > Some(UNTAKEN) { MOST_BEHIND_UNTAKEN } else { MOST_BEHIND };
+        let most = if untaken > Some(UNTAKEN) { MOST_BEHIND_UNTAKEN } else { self.most_behind };
         self.catching_up.is_none() && self.feed.lag() > most
     }
 

@@ -13,7 +13,10 @@ use uuid::Uuid;
 use crate::{
     clock::Environment,
     live::{
-        Feed, Hub, publication,
+        Feed, Hub,
+        event::{Event, ResetReason},
+        flow::Flow,
+        publication,
         topic::{Raw, Topics},
     },
     log::{Draft, Log},
@@ -96,6 +99,40 @@ async fn a_burst_without_room_is_read_from_the_store() {
         channel.deliver(Raw::Changed(Arc::clone(message)));
     }
     assert_eq!(told(&mut feed, 3_000).await, messages);
+}
+
+#[tokio::test]
+async fn who_falls_too_far_behind_is_reset_and_goes_on_after_the_last_position() {
+    let channel = Channel::new();
+    let flow = |feed| {
+        let mut flow = Flow::new(feed, Arc::default(), None, &Environment::default());
+        flow.most_behind = 1_500;
+        flow
+    };
+    let mut slow = flow(channel.follow().await);
+    let mut quick = channel.follow().await;
+    channel.append(1, "first").await.into_iter().for_each(|message| channel.deliver(Raw::Changed(message)));
+    let taken = slow.next().await.position;
+    assert_eq!(taken, Some(1));
+    // As far behind as it may be, which is more than the node keeps: it reads on from the store.
+    channel
+        .append(1_500, "words")
+        .await
+        .into_iter()
+        .for_each(|message| channel.deliver(Raw::Changed(message)));
+    told(&mut quick, 1_501).await;
+    assert_eq!(slow.next().await.position, Some(2));
+    // And now further.
+    channel.append(2, "more").await.into_iter().for_each(|message| channel.deliver(Raw::Changed(message)));
+    told(&mut quick, 1_503).await;
+    assert!(matches!(slow.next().await.event, Event::Reset(ResetReason::SlowConsumer)));
+    // Whoever comes back is behind, but not too slow.
+    let mut again = flow(channel.follow().await);
+    again.resume_after(2);
+    for tick in 3..=1_503 {
+        assert_eq!(again.next().await.position, Some(tick));
+    }
+    assert!(matches!(again.next().await.event, Event::CaughtUp(1_501)));
 }
 
 #[tokio::test]
