@@ -11,6 +11,11 @@ use axum::{extract::WebSocketUpgrade, http::HeaderValue, response::Response};
 
 use crate::{app::App, identity::Caller};
 
+/// Bytes set aside for what a socket receives. The library's own 128 KiB would be most of what an idle one costs.
+const READ_BUFFER: usize = 4 * 1_024;
+/// Bytes gathered before they are written between two flushes.
+const WRITE_BUFFER: usize = 16 * 1_024;
+
 /// The subprotocol.
 const PROTOCOL: HeaderValue = HeaderValue::from_static("graphql-transport-ws");
 
@@ -62,7 +67,8 @@ pub(crate) fn accept(app: Arc<App>, mut upgrade: WebSocketUpgrade, caller: Calle
     }
     let limit = app.settings.limits.message_bytes;
     let tasks = app.tasks.clone();
-    upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| {
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
+    upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).on_upgrade(move |socket| {
         tasks.track_future(async move {
             if is_ours {
                 connection::run(socket, app, caller).await;
