@@ -12,7 +12,7 @@ use axum::{extract::WebSocketUpgrade, http::HeaderValue, response::Response};
 use crate::{app::App, identity::Caller};
 
 /// Bytes set aside for what a socket receives. The library's own 128 KiB would be most of what an idle one costs.
-const READ_BUFFER: usize = 4 * 1_024;
+const READ_BUFFER: usize = 2 * 1_024;
 /// Bytes gathered before they are written between two flushes.
 const WRITE_BUFFER: usize = 16 * 1_024;
 
