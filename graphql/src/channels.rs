@@ -15,7 +15,7 @@ use quikapp_chat::{
 use crate::{
     context::ContextExt,
     cursors,
-    error::Result,
+    error::{Result, seen},
     history::{HistoryArguments, MessageConnection},
     ids, messages,
     messages::Message,
@@ -319,6 +319,21 @@ impl ChannelMembership {
         Ok(membership.ok_or(Error::NotFound("membership"))?.into())
     }
 
+    /// A membership that an event tells of, if the viewer may still read its channel.
+    pub(crate) async fn told(ctx: &Context<'_>, channel: ChannelId, user: UserId) -> Result<Option<Self>> {
+        let Some(reader) = seen(ctx.loaders()?.channel(channel).await)? else { return Ok(None) };
+        let membership = ctx.loaders()?.membership(channel, user).await?;
+        // Its `channel` is the one found here: between two looks the viewer may lose it.
+        Ok(membership.map(|of| Self { reader: Some(Box::new(reader)), ..of.into() }))
+    }
+
+    async fn reader(&self, ctx: &Context<'_>) -> Result<ChannelReader> {
+        match &self.reader {
+            Some(reader) => Ok(reader.as_ref().clone()),
+            None => ctx.loaders()?.channel(self.inner.channel_id).await,
+        }
+    }
+
     /// The value, if the membership is the viewer's own.
     fn own<T>(&self, ctx: &Context<'_>, value: T) -> Result<Option<T>> {
         Ok(ctx.identity()?.is(self.inner.user_id)?.then_some(value))
@@ -329,10 +344,7 @@ impl ChannelMembership {
 impl ChannelMembership {
     /// The channel.
     async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        if let Some(reader) = &self.reader {
-            return Ok(reader.as_ref().clone().into());
-        }
-        Ok(ctx.loaders()?.channel(self.inner.channel_id).await?.into())
+        Ok(self.reader(ctx).await?.into())
     }
 
     /// The member.
@@ -344,8 +356,7 @@ impl ChannelMembership {
     async fn removed_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let remover = self.inner.removed_by?;
         let find = async {
-            let reader = ctx.loaders()?.channel(self.inner.channel_id).await?;
-            if !reader.moderates() {
+            if !self.reader(ctx).await?.moderates() {
                 return Ok(None);
             }
             Ok(Some(ctx.loaders()?.user(remover).await?.into()))

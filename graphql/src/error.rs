@@ -202,3 +202,8 @@ mod tests {
         assert_eq!(errors[0].message, "email: is no address");
     }
 }
+
+/// What the viewer may see; none of what they may not, or not any more.
+pub(crate) fn seen<T>(found: Result<T>) -> Result<Option<T>> {
+    found.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+}
