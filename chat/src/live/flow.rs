@@ -17,6 +17,7 @@ use crate::{
     live::{
         Feed, Told,
         event::{Event, Item, ResetReason, events, reset},
+        slices::{Slice, Slices},
     },
 };
 
@@ -41,6 +42,9 @@ pub(super) struct Flow {
     given_at: Option<Instant>,
     /// How many changes it may be behind, live: [`MOST_BEHIND`], but in tests.
     pub(super) most_behind: i64,
+    slices: Slices,
+    /// This listener's turn at being told what it missed.
+    slice: Slice,
     env: Environment,
 }
 
@@ -50,6 +54,7 @@ impl Flow {
         feed: Feed,
         floor: Arc<AtomicI64>,
         thread: Option<MessageId>,
+        slices: &Slices,
         env: &Environment,
     ) -> Self {
         Self {
@@ -60,6 +65,8 @@ impl Flow {
             catching_up: None,
             given_at: None,
             most_behind: MOST_BEHIND,
+            slices: slices.clone(),
+            slice: Slice::default(),
             env: env.clone(),
         }
     }
@@ -85,6 +92,7 @@ impl Flow {
         loop {
             if self.waiting.front().is_some_and(|item| item.replayed) {
                 // Those who come back do not crowd out those who are there.
+                self.slice.hold(&self.slices).await;
                 tokio::task::yield_now().await;
             }
             if let Some(item) = self.waiting.pop_front() {
@@ -94,6 +102,7 @@ impl Flow {
                 && self.feed.position() >= goal
             {
                 self.catching_up = None;
+                self.slice.end();
                 return Item {
                     position: Some(self.feed.position()),
                     seq: None,

@@ -11,6 +11,7 @@ pub(crate) mod presence;
 mod publication;
 mod relay;
 mod ring;
+pub mod slices;
 pub mod stream;
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,7 @@ struct Inner {
     relay: Option<Relay>,
     control: broadcast::Sender<Control>,
     turns: broadcast::Sender<ChannelKey>,
+    slices: slices::Slices,
     /// Lets the followed channels be compared with the store now.
     sweep: Arc<Notify>,
     typing: typing::Typing,
@@ -142,6 +144,7 @@ impl Hub {
                 relay,
                 control: broadcast::channel(1_024).0,
                 turns: broadcast::channel(256).0,
+                slices: slices::Slices::default(),
                 sweep: Arc::default(),
             }),
         }
@@ -194,6 +197,12 @@ impl Hub {
     /// Channels at which other nodes ask for a turn. Some may be missed.
     pub(crate) fn turns_asked(&self) -> broadcast::Receiver<ChannelKey> {
         self.inner.turns.subscribe()
+    }
+
+    /// The turns of those who come back.
+    #[must_use]
+    pub fn slices(&self) -> &slices::Slices {
+        &self.inner.slices
     }
 
     /// Who types where.

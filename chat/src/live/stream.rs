@@ -80,7 +80,7 @@ impl Chat {
         let reader = self.channel_reader(reader.viewer(), reader.key().channel).await?;
         let floor = Arc::new(AtomicI64::new(reader.floor()));
         let head = feed.position();
-        let mut flow = Flow::new(feed, Arc::clone(&floor), thread, &self.env);
+        let mut flow = Flow::new(feed, Arc::clone(&floor), thread, self.hub.slices(), &self.env);
         let mut last_word = None;
         if let Some(after) = after {
             if after > head && after > self.log.head(reader.key()).await?.seq {

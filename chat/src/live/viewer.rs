@@ -232,7 +232,7 @@ impl State {
     /// Follows a log after `start`.
     fn follow(&mut self, log: Log, feed: Feed, start: i64) {
         let floor = Arc::new(AtomicI64::new(log.floor));
-        let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
+        let mut flow = Flow::new(feed, Arc::clone(&floor), None, self.chat.hub.slices(), &self.chat.env);
         flow.resume_after(start);
         self.positions.set(log.key.channel, start);
         let key = log.key;

@@ -4,7 +4,10 @@
 mod rendering;
 mod selection;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_graphql::{Context, Request, Response, ValidationMode, parser::types::ExecutableDocument};
 use futures_util::{
@@ -80,13 +83,20 @@ impl Api {
 
     /// Runs a subscription that went through [`Api::select`].
     pub fn stream(&self, request: Request) -> BoxStream<'static, Delivered> {
-        let handover = Handover::default();
-        let responses = self.schema.execute_stream(request.data(handover.clone()));
-        let responses = responses.map(Delivered::Response);
         let api = self.clone();
-        // Handed over, if at all, before the executor's own stream is at its end.
-        let handed = stream::once(async move { handover.take().map(|handed| api.tell(handed)) });
-        responses.chain(handed.filter_map(std::future::ready).flatten()).boxed()
+        let opening = async move {
+            let slice = api.chat.hub().slices().take().await;
+            let handover = Handover::default();
+            let responses = api.schema.execute_stream(request.data(handover.clone()));
+            let responses = responses.map(Delivered::Response);
+            // Handed over, if at all, before the executor's own stream is at its end.
+            let handed = stream::once(async move {
+                drop(slice);
+                handover.take().map(|handed| api.tell(handed))
+            });
+            responses.chain(handed.filter_map(ready).flatten())
+        };
+        stream::once(opening).flatten().boxed()
     }
 
     fn tell(self, handed: Handed) -> BoxStream<'static, Delivered> {
