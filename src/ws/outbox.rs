@@ -29,14 +29,15 @@ pub(super) enum Item {
     Of { ticket: Ticket, text: String, is_last: bool },
 }
 
-/// The sending end. Operations take turns at it in the order in which they ask.
+/// The sending end. Operations take turns at it in the order in which they ask. Items are boxed, as room for a queue of them is
+/// set aside for each socket.
 #[derive(Clone)]
-pub(super) struct Outbox(mpsc::Sender<Item>);
+pub(super) struct Outbox(mpsc::Sender<Box<Item>>);
 
 impl Outbox {
     /// Waits for room. False when the socket is gone.
     pub(super) async fn send(&self, item: Item) -> bool {
-        self.0.send(item).await.is_ok()
+        self.0.send(Box::new(item)).await.is_ok()
     }
 
     /// Waits until nothing is written any more.
@@ -46,7 +47,7 @@ impl Outbox {
 
     /// Does not wait. False when there is no room.
     pub(super) fn try_send(&self, item: Item) -> bool {
-        self.0.try_send(item).is_ok()
+        self.0.try_send(Box::new(item)).is_ok()
     }
 }
 
@@ -78,7 +79,7 @@ pub(super) fn open(
 
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
-    mut items: mpsc::Receiver<Item>,
+    mut items: mpsc::Receiver<Box<Item>>,
     mut closed: oneshot::Receiver<Option<Close>>,
     operations: Arc<Operations>,
     time_limit: Duration,
@@ -89,12 +90,12 @@ async fn write(
                 let mut next = Some(item);
                 for _ in 0..BURST {
                     let Some(item) = next else { break };
-                    if let Some(message) = message(item, &operations) {
+                    if let Some(message) = message(*item, &operations) {
                         sink.feed(message).await?;
                     }
                     next = items.try_recv().ok();
                 }
-                if let Some(message) = next.and_then(|item| message(item, &operations)) {
+                if let Some(message) = next.and_then(|item| message(*item, &operations)) {
                     sink.feed(message).await?;
                 }
                 sink.flush().await

@@ -180,7 +180,8 @@ impl Feed {
             // Before the store is read, or what comes in meanwhile would be passed over.
             let last = self.topic.last.load(Ordering::SeqCst);
             if self.is_behind || (self.position < last && self.out.is_empty()) {
-                let page = self.replays.page(self.key(), self.position, last).await?;
+                // Boxed, as most feeds wait below most of the time: its two kilobytes are not kept for each.
+                let page = Box::pin(self.replays.page(self.key(), self.position, last)).await?;
                 self.is_behind = page.is_full;
                 self.replay.extend(page.steps.iter().cloned());
                 if self.replay.is_empty() {

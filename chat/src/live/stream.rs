@@ -114,7 +114,7 @@ impl State {
             }
             tokio::select! {
                 biased;
-                control = self.controls.recv() => self.control(control).await,
+                control = self.controls.recv() => Box::pin(self.control(control)).await,
                 item = self.flow.next() => {
                     self.ended = matches!(item.event, Event::Reset(_));
                     return Some(item);

@@ -296,7 +296,7 @@ impl State {
             }
             tokio::select! {
                 biased;
-                control = self.controls.recv() => self.control(control).await,
+                control = self.controls.recv() => Box::pin(self.control(control)).await,
                 Some((key, item)) = self.flows.next(), if !self.flows.is_empty() => self.take(key, item).await,
             }
         }
@@ -319,7 +319,9 @@ impl State {
                 return;
             }
             Event::Reset(reason) => return self.end(reason),
-            Event::ChannelCreated(created) if !self.may_tell_of(key.workspace, created).await => return,
+            Event::ChannelCreated(created) if !Box::pin(self.may_tell_of(key.workspace, created)).await => {
+                return;
+            }
             Event::MemberLeft(user, _) if user == self.viewer.user() => {
                 self.left.insert(channel);
             }

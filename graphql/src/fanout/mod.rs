@@ -11,7 +11,7 @@ use std::{
 
 use async_graphql::{Context, Request, Response, ValidationMode, parser::types::ExecutableDocument};
 use futures_util::{
-    Stream, StreamExt,
+    FutureExt, Stream, StreamExt,
     stream::{self, BoxStream},
 };
 use quikapp_chat::{Chat, access::Viewer};
@@ -88,7 +88,8 @@ impl Api {
             let slice = api.chat.hub().slices().take().await;
             let handover = Handover::default();
             let responses = api.schema.execute_stream(request.data(handover.clone()));
-            let responses = responses.map(Delivered::Response);
+            // Boxed, as what opens a subscription is not kept while that goes on.
+            let responses = responses.map(Delivered::Response).boxed();
             // Handed over, if at all, before the executor's own stream is at its end.
             let handed = stream::once(async move {
                 drop(slice);
@@ -96,7 +97,7 @@ impl Api {
             });
             responses.chain(handed.filter_map(ready).flatten())
         };
-        stream::once(opening).flatten().boxed()
+        stream::once(opening.boxed()).flatten().boxed()
     }
 
     fn tell(self, handed: Handed) -> BoxStream<'static, Delivered> {
