@@ -82,6 +82,7 @@ impl Api {
     }
 
     /// Runs a subscription that went through [`Api::select`].
+    #[must_use]
     pub fn stream(&self, request: Request) -> BoxStream<'static, Delivered> {
         let api = self.clone();
         let opening = async move {
