@@ -10,6 +10,7 @@
 
 mod abuse;
 mod accounts;
+mod backpressure;
 mod browser;
 mod channels;
 mod checker;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         streams::in_both_modes,
         viewer_events::in_both_modes,
         fanout::in_both_modes,
+        backpressure::in_both_modes,
         consistency::in_both_modes,
         single_connection::in_both_modes,
         tokens::in_both_modes,
