@@ -27,8 +27,9 @@ const SESSION_SWEEP: Duration = Duration::from_millis(800);
 const CLEAN_UP: Duration = Duration::from_mins(10);
 /// How often replies are looked for that a stopped node wrote and told no root of.
 const FINISH: Duration = Duration::from_secs(15);
-/// How often it is looked for changes that are not told, by a node that stopped or as the message store was away.
-const TELL_LEFT_OVER: Duration = Duration::from_secs(2);
+/// How often it is looked for changes that are not told, by a node that stopped or as the message store was away. What stays
+/// from one look to the next is told: so a stream ends within a second although the node is gone that put its viewer out.
+const TELL_LEFT_OVER: Duration = Duration::from_millis(500);
 /// How long the node may take to tell, at its end, whose connections closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Messages {
     pub(crate) lags: AtomicBool,
     /// Whether it writes nothing, and says that it does not answer.
     pub(crate) refuses: AtomicBool,
+    /// How often it did so.
+    pub(crate) refused: AtomicUsize,
     /// Whether it writes, and says that it does not answer.
     pub(crate) forgets: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl MessageStore for Messages {
     }
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {
         if self.refuses.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(UNAVAILABLE);
         }
         let mut by_channel = self.by_channel.lock().unwrap();
@@ -92,6 +95,7 @@ impl MessageStore for Messages {
     }
     async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced> {
         if self.refuses.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(UNAVAILABLE);
         }
         let mut by_channel = self.by_channel.lock().unwrap();

@@ -29,6 +29,8 @@ pub struct LeftOver {
     seen: i64,
     /// The rows of the call before: whose access is to be looked at was announced.
     announced: HashSet<MessageId>,
+    /// Whether the message store did not answer at the call before: then one row is tried before the others.
+    is_away: bool,
     warned: Option<Timestamp>,
 }
 
@@ -36,7 +38,13 @@ impl Chat {
     /// One for as long as the node runs; its first call takes everything that is there for left over.
     #[must_use]
     pub fn left_over(&self) -> LeftOver {
-        LeftOver { chat: self.clone(), seen: i64::MAX, announced: HashSet::new(), warned: None }
+        LeftOver {
+            chat: self.clone(),
+            seen: i64::MAX,
+            announced: HashSet::new(),
+            is_away: false,
+            warned: None,
+        }
     }
 }
 
@@ -65,12 +73,17 @@ impl LeftOver {
             let Some(last) = rows.last() else { break };
             after = last.position;
             oldest = oldest.or_else(|| rows.first().map(|row| row.created_at));
-            let due = self.announce_page(&rows, &mut announced, &mut stuck).await?;
+            let mut due = self.announce_page(&rows, &mut announced, &mut stuck).await?;
             // Without the message store the others cannot be told either, but what streams are to look at can.
+            if !is_away && !due.is_empty() && std::mem::take(&mut self.is_away) {
+                let first = due.drain(..1).collect();
+                is_away = self.chat.tell_now(first, &mut stuck).await;
+            }
             if !is_away {
                 is_away = self.chat.tell_now(due, &mut stuck).await;
             }
         }
+        self.is_away = is_away;
         self.announced = announced;
         if is_away || !stuck.is_empty() {
             self.warn(oldest);

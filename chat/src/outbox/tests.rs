@@ -242,3 +242,20 @@ async fn what_has_no_place_any_more_is_dropped_and_what_is_not_understood_stays(
         assert_eq!((scene.told(), scene.rows().await), (Vec::new(), 3));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_row_is_tried_while_the_message_store_is_away_and_all_when_it_is_back() {
+    for mut scene in Scene::all().await {
+        scene.refuse(true);
+        let people: Vec<_> = (0..300).map(|_| UserId(Uuid::now_v7())).collect();
+        scene.commit(Untold::entered(scene.key(), scene.bob.user(), &people)).await;
+        scene.left_over.tell().await.unwrap();
+        let before = scene.world.messages.refused.load(Ordering::SeqCst);
+        scene.left_over.tell().await.unwrap();
+        assert_eq!(scene.world.messages.refused.load(Ordering::SeqCst) - before, 1);
+        scene.refuse(false);
+        scene.left_over.tell().await.unwrap();
+        assert_eq!(scene.told().len(), people.len());
+        scene.all_is_crossed_out().await;
+    }
+}
