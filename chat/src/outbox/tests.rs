@@ -8,8 +8,12 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Se
 use super::*;
 use crate::{
     access::{ChannelReader, Viewer, WorkspaceMember},
+    channel_members::rows,
     channels::NewChannel,
-    live::viewer::workspace_log,
+    live::{
+        event::{Event, ResetReason},
+        viewer::workspace_log,
+    },
     messages::model::{ChannelKey, SystemEvent},
     testing::World,
     workspaces::WorkspaceChanges,
@@ -257,5 +261,35 @@ async fn one_row_is_tried_while_the_message_store_is_away_and_all_when_it_is_bac
         scene.left_over.tell().await.unwrap();
         assert_eq!(scene.told().len(), people.len());
         scene.all_is_crossed_out().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_although_the_node_is_gone_that_put_its_viewer_out() {
+    for mut scene in Scene::all().await {
+        let chat = scene.world.chat.clone();
+        let (key, user, actor) = (scene.key(), scene.bob.user(), scene.owner.viewer().user());
+        let reader = chat.channel_reader(&scene.bob, key.channel).await.unwrap();
+        let mut stream = std::pin::pin!(chat.channel_events(&reader, None).await.unwrap());
+        let now = chat.env.now();
+        let removed = chat.db.write(move |tx| {
+            Box::pin(async move {
+                rows::lock_channel(tx, key.channel).await?;
+                let member = rows::find(tx, key.channel, &[user]).await?.remove(&user).unwrap();
+                let (_, heir) = rows::depart(tx, member, Some(actor), now).await?;
+                keep(tx, &Untold::departed(key, actor, (user, Some(actor)), heir), now).await
+            })
+        });
+        removed.await.unwrap();
+        scene.left_over.tell().await.unwrap();
+        let ended = async {
+            while let Some(item) = stream.next().await {
+                if matches!(item.event, Event::Reset(ResetReason::AccessChanged)) {
+                    return;
+                }
+            }
+            panic!("ended without a word");
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream goes on");
     }
 }
