@@ -27,6 +27,9 @@ const SESSION_SWEEP: Duration = Duration::from_millis(800);
 const CLEAN_UP: Duration = Duration::from_mins(10);
 /// How often replies are looked for that a stopped node wrote and told no root of.
 const FINISH: Duration = Duration::from_secs(15);
+/// How often it is looked for changes that are not told, by a node that stopped or as the message store was away. What stays
+/// from one look to the next is told: so a stream ends within a second although the node is gone that put its viewer out.
+const TELL_LEFT_OVER: Duration = Duration::from_millis(500);
 /// How long the node may take to tell, at its end, whose connections closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -91,6 +94,7 @@ pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
     let presence = tokio::spawn(presence::keep(chat.clone(), Arc::downgrade(&app)));
+    tokio::spawn(tell_left_over(chat.clone()));
     tokio::spawn(clean_up(chat));
     println!("listening on http://{address}");
     if config.settings.graphiql {
@@ -140,6 +144,19 @@ async fn sweep_sessions(chat: Chat, app: Weak<App>) {
                 }
             }
             Err(error) => tracing::debug!(%error, "open sessions could not be checked"),
+        }
+    }
+}
+
+/// Tells changes that were committed and not told, at once and then as long as the node runs.
+async fn tell_left_over(chat: Chat) {
+    let mut left_over = chat.left_over();
+    let mut tick = tokio::time::interval(TELL_LEFT_OVER);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = left_over.tell().await {
+            tracing::debug!(%error, "what is left over to be told could not be looked for");
         }
     }
 }

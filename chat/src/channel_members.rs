@@ -17,9 +17,10 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use crate::{
     Chat, Error, Result,
     access::{ChannelMember, ChannelReader, Viewer, present},
-    aftermath::{Line, to_the_end},
+    aftermath::to_the_end,
     database::Fault,
-    messages::model::{ChannelKey, SystemEvent},
+    messages::model::ChannelKey,
+    outbox::{self, Untold},
 };
 
 /// The most people added to a channel at once.
@@ -69,7 +70,7 @@ impl Chat {
         to_the_end(async move {
             let joined_seq = chat.log.head(key).await?.seq;
             let now = chat.env.now();
-            let entered = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
@@ -87,11 +88,13 @@ impl Chat {
                         }
                         let people = [(user, rows::role_on_entry(*role))];
                         let (_, entered) = rows::enter(tx, &locked, &people, joined_seq, now).await?;
-                        Ok(entered)
+                        let untold = Untold::entered(key, user, &entered);
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await?;
-            chat.tell_entered(key, user, &entered).await;
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;
@@ -110,23 +113,24 @@ impl Chat {
         let (chat, user, key) = (self.clone(), reader.viewer().user(), reader.key());
         to_the_end(async move {
             let now = chat.env.now();
-            let gone = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
                         rows::lock_channel(tx, key.channel).await?;
                         match rows::find(tx, key.channel, &[user]).await?.remove(&user) {
                             Some(member) if member.is_present() => {
-                                rows::depart(tx, member, None, now).await.map(Some)
+                                let (_, heir) = rows::depart(tx, member, None, now).await?;
+                                let untold = Untold::departed(key, user, (user, None), heir);
+                                outbox::keep(tx, &untold, now).await?;
+                                Ok(untold)
                             }
-                            _ => Ok(None),
+                            _ => Ok(Vec::new()),
                         }
                     })
                 })
                 .await?;
-            if let Some((_, heir)) = gone {
-                chat.tell_departed(key, user, user, None, heir).await;
-            }
+            chat.tell(untold).await;
             Ok(())
         })
         .await
@@ -150,7 +154,7 @@ impl Chat {
         to_the_end(async move {
             let joined_seq = chat.log.head(key).await?.seq;
             let now = chat.env.now();
-            let (members, entered) = chat
+            let (members, untold) = chat
                 .db
                 .write(move |tx| {
                     let users = Arc::clone(&users);
@@ -160,11 +164,14 @@ impl Chat {
                             return Err(Error::Archived.into());
                         }
                         let people = people_of_workspace(tx, key, &users).await?;
-                        rows::enter(tx, &locked, &people, joined_seq, now).await
+                        let (members, entered) = rows::enter(tx, &locked, &people, joined_seq, now).await?;
+                        let untold = Untold::entered(key, author, &entered);
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok((members, untold))
                     })
                 })
                 .await?;
-            chat.tell_entered(key, author, &entered).await;
+            chat.tell(untold).await;
             Ok(members)
         })
         .await
@@ -209,35 +216,6 @@ impl Chat {
             })
             .await?;
         Ok(changed)
-    }
-
-    /// What follows when people came into a channel.
-    pub(crate) async fn tell_entered(&self, key: ChannelKey, author: UserId, entered: &[UserId]) {
-        for user in entered {
-            self.access_changed(*user, key.workspace, Some(key.channel));
-        }
-        let lines =
-            entered.iter().map(|user| Line { key, author, event: SystemEvent::MemberJoined { user: *user } });
-        self.write_lines(lines.collect()).await;
-    }
-
-    /// What follows when somebody went out of a channel.
-    pub(crate) async fn tell_departed(
-        &self,
-        key: ChannelKey,
-        author: UserId,
-        user: UserId,
-        removed_by: Option<UserId>,
-        heir: rows::Heir,
-    ) {
-        self.access_changed(user, key.workspace, Some(key.channel));
-        let mut lines = vec![Line { key, author, event: SystemEvent::MemberLeft { user, removed_by } }];
-        if let Some(heir) = heir {
-            self.access_changed(heir, key.workspace, Some(key.channel));
-            let event = SystemEvent::MemberChanged { user: heir, role: MemberRole::Owner };
-            lines.push(Line { key, author, event });
-        }
-        self.write_lines(lines).await;
     }
 }
 

@@ -25,11 +25,11 @@ pub use self::{
 use crate::{
     Chat, Error, Result,
     access::{ChannelMember, ChannelReader, WorkspaceMember},
-    aftermath::{Line, to_the_end},
+    aftermath::to_the_end,
     channel_members::{distinct, is_direct, key_of, people_of_workspace, rows},
     database::{Database, Fault},
-    live::Control,
     messages::model::SystemEvent,
+    outbox::{self, Untold},
     workspaces::settings::Settings,
 };
 
@@ -134,7 +134,7 @@ impl Chat {
         let is_open = channel.kind != ChannelType::Private;
         let chat = self.clone();
         to_the_end(async move {
-            let people = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     let (channel, others) = (Arc::clone(&channel), Arc::clone(&others));
@@ -148,18 +148,19 @@ impl Chat {
                             }
                         }
                         insert(tx, &channel, &people).await?;
-                        Ok(people)
+                        let users = people.into_iter().map(|(user, _)| user);
+                        let mut untold = vec![Untold::access(workspace, Some(id), users, creator)];
+                        if is_open {
+                            let event = SystemEvent::ChannelCreated { channel: id };
+                            untold.push(Untold::of_workspace(workspace, creator, event));
+                        }
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await
                 .map_err(taken)?;
-            for (user, _) in people {
-                chat.access_changed(user, workspace, Some(id));
-            }
-            if is_open {
-                let event = SystemEvent::ChannelCreated { channel: id };
-                chat.tell_workspaces(&[workspace], creator, &event, id.0).await;
-            }
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;
@@ -215,7 +216,7 @@ impl Chat {
         let change = Arc::new(change);
         to_the_end(async move {
             let now = chat.env.now();
-            let changed = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     let change = Arc::clone(&change);
@@ -223,25 +224,24 @@ impl Chat {
                         let mut channel = rows::lock_channel(tx, key.channel).await?;
                         let changed = change(&mut channel)?;
                         if changed.is_empty() {
-                            return Ok(changed);
+                            return Ok(Vec::new());
                         }
                         channel.updated_at = now;
                         write_fields(tx, channel).await?;
-                        Ok(changed)
+                        let mut untold = Vec::new();
+                        if changed.contains(&"historyVisibility") {
+                            // One announcement, however many members there are.
+                            untold.push(Untold::channel_access(key, author));
+                        }
+                        let changed = changed.into_iter().map(Into::into).collect();
+                        untold.push(Untold::line(key, author, SystemEvent::ChannelUpdated { changed }));
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await
                 .map_err(taken)?;
-            if changed.contains(&"historyVisibility") {
-                // One announcement, however many members there are.
-                let (workspace, channel) = (key.workspace, key.channel);
-                chat.hub.announce(Control::ChannelAccessChanged { workspace, channel });
-            }
-            if !changed.is_empty() {
-                let changed = changed.into_iter().map(Into::into).collect();
-                let event = SystemEvent::ChannelUpdated { changed };
-                chat.write_lines(vec![Line { key, author, event }]).await;
-            }
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;

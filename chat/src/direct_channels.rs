@@ -17,6 +17,7 @@ use crate::{
     channel_members::{distinct, key_of, rows},
     channels::{DIRECT_PREFIX, blank, insert},
     database::Fault,
+    outbox::{self, Untold},
 };
 
 /// The most people in a group beside the one who opens it.
@@ -35,16 +36,6 @@ fn name_of(people: &[UserId]) -> String {
         let _ = write!(name, "{byte:02x}");
     }
     name
-}
-
-/// Whether an opening changed something, and what.
-enum Opened {
-    /// Everybody was there.
-    Unchanged,
-    /// The channel is new.
-    Created(ChannelId),
-    /// These came back.
-    Revived(Vec<UserId>),
 }
 
 impl Chat {
@@ -76,29 +67,17 @@ impl Chat {
         let kind = if people.len() > 2 { ChannelType::GroupDirect } else { ChannelType::Direct };
         let id = ChannelId(self.env.uuid());
         let channel = Arc::new(blank(id, workspace, kind, name.clone(), viewer.user(), self.env.now()));
-        let (chat, author) = (self.clone(), viewer.user());
+        let chat = self.clone();
         let created = to_the_end(async move {
-            let told = Arc::clone(&people);
-            let opened = chat
+            let (created, untold) = chat
                 .db
                 .write(move |tx| {
                     let (channel, people) = (Arc::clone(&channel), Arc::clone(&people));
                     Box::pin(async move { open(tx, &channel, &people, joined_seq).await })
                 })
                 .await?;
-            match opened {
-                (_, Opened::Unchanged) => Ok(None),
-                (_, Opened::Created(id)) => {
-                    for user in told.iter() {
-                        chat.access_changed(*user, workspace, Some(id));
-                    }
-                    Ok(Some(id))
-                }
-                (key, Opened::Revived(users)) => {
-                    chat.tell_entered(key, author, &users).await;
-                    Ok(None)
-                }
-            }
+            chat.tell(untold).await;
+            Ok(created)
         })
         .await?;
         let id = match created {
@@ -117,13 +96,13 @@ impl Chat {
 }
 
 /// Makes the channel or brings back who left it. The lock of the workspace's row lets one opening happen at a time; the
-/// unique index of names is what guarantees a single channel.
+/// unique index of names is what guarantees a single channel. Gives its id if it is new, and what is to be told.
 async fn open(
     tx: &DatabaseTransaction,
     new: &channels::Model,
     people: &[UserId],
     joined_seq: i64,
-) -> std::result::Result<(crate::messages::model::ChannelKey, Opened), Fault> {
+) -> std::result::Result<(Option<ChannelId>, Vec<Untold>), Fault> {
     rows::lock_workspace(tx, new.workspace_id).await?;
     let members = workspace_members::Entity::find()
         .filter(workspace_members::Column::WorkspaceId.eq(new.workspace_id))
@@ -140,10 +119,18 @@ async fn open(
         .lock_exclusive()
         .one(tx)
         .await?;
-    let Some(known) = known else {
-        insert(tx, new, &people).await?;
-        return Ok((key_of(new), Opened::Created(new.id)));
+    let (author, now) = (new.created_by, new.created_at);
+    let (created, untold) = match known {
+        None => {
+            insert(tx, new, &people).await?;
+            let users = people.iter().map(|(user, _)| *user);
+            (Some(new.id), vec![Untold::access(new.workspace_id, Some(new.id), users, author)])
+        }
+        Some(known) => {
+            let (_, entered) = rows::enter(tx, &known, &people, joined_seq, now).await?;
+            (None, Untold::entered(key_of(&known), author, &entered))
+        }
     };
-    let (_, entered) = rows::enter(tx, &known, &people, joined_seq, new.created_at).await?;
-    Ok((key_of(&known), if entered.is_empty() { Opened::Unchanged } else { Opened::Revived(entered) }))
+    outbox::keep(tx, &untold, now).await?;
+    Ok((created, untold))
 }

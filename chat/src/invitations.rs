@@ -20,6 +20,8 @@ use crate::{
     channel_members::{key_of, rows},
     database::Fault,
     error::Validation,
+    messages::model::ChannelKey,
+    outbox::{self, Untold},
     workspaces::{insert_member, settings::Settings},
 };
 
@@ -150,17 +152,14 @@ impl Chat {
         to_the_end(async move {
             let joined_seq = chat.log.head(key).await?.seq;
             let invitation = Arc::new(invitation);
-            let entered = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     let invitation = Arc::clone(&invitation);
-                    Box::pin(async move { admit(tx, &invitation, user, key.channel, joined_seq, now).await })
+                    Box::pin(async move { admit(tx, &invitation, user, key, joined_seq, now).await })
                 })
                 .await?;
-            if let Some(entered) = entered {
-                chat.access_changed(user, workspace, None);
-                chat.tell_entered(key, user, &entered).await;
-            }
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;
@@ -168,19 +167,20 @@ impl Chat {
     }
 }
 
-/// Makes somebody a member of the workspace and its general channel; none if they were one already.
+/// Makes somebody a member of the workspace and its general channel; without effect if they were one already. Gives what is
+/// to be told.
 async fn admit(
     tx: &DatabaseTransaction,
     invitation: &invitations::Model,
     user: UserId,
-    general: quikapp_entities::ChannelId,
+    general: ChannelKey,
     joined_seq: i64,
     now: Timestamp,
-) -> std::result::Result<Option<Vec<UserId>>, Fault> {
+) -> std::result::Result<Vec<Untold>, Fault> {
     let workspace = invitation.workspace_id;
     rows::lock_workspace(tx, workspace).await?;
     if workspace_members::Entity::find_by_id((workspace, user)).one(tx).await?.is_some() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     // The workspace's lock makes this the latest state: one acceptance of a letter wins, and a link may have been ended.
     let usable = invitations::Entity::find_by_id(invitation.id).one(tx).await?;
@@ -200,8 +200,11 @@ async fn admit(
         .filter(workspaces::Column::Id.eq(workspace))
         .exec(tx)
         .await?;
-    let channel = rows::lock_channel(tx, general).await?;
+    let channel = rows::lock_channel(tx, general.channel).await?;
     let people = [(user, rows::role_on_entry(invitation.role))];
     let (_, entered) = rows::enter(tx, &channel, &people, joined_seq, now).await?;
-    Ok(Some(entered))
+    let mut untold = vec![Untold::access(workspace, None, [user], user)];
+    untold.extend(Untold::entered(general, user, &entered));
+    outbox::keep(tx, &untold, now).await?;
+    Ok(untold)
 }

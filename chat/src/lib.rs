@@ -16,6 +16,7 @@ pub mod invitations;
 pub mod live;
 pub mod log;
 pub mod messages;
+pub mod outbox;
 pub mod paging;
 mod passwords;
 pub mod people;
@@ -64,6 +65,7 @@ pub struct Chat {
     pub(crate) env: Environment,
     pub(crate) auth: Arc<Authentication>,
     pub(crate) presence: Arc<presence::Service>,
+    pub(crate) told: outbox::Told,
 }
 
 impl Chat {
@@ -76,7 +78,8 @@ impl Chat {
         let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
         let Parts { database: db, store, hub, environment: env, .. } = parts;
         let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
-        Self { db, store, hub, log, env, auth, presence }
+        let told = outbox::Told::start(db.clone());
+        Self { db, store, hub, log, env, auth, presence, told }
     }
 
     /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -22,22 +22,30 @@ use sea_orm::{ActiveModelTrait, ConnectOptions, ConnectionTrait, EntityTrait, In
 use uuid::Uuid;
 
 use crate::{
-    Chat, Parts, Result,
+    Chat, Error, Parts, Result,
     access::{Viewer, WorkspaceMember},
     clock::Environment,
     database::Database,
     live::Hub,
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, Inserted, MessageStore, PageQuery, Replaced, Scope},
+    store::{Conflict, Head, Inserted, MessageStore, PageQuery, Replaced, Scope},
 };
 
-/// Appends messages and finds them; changes none.
+/// Keeps messages in the order of their latest changes.
 #[derive(Default)]
 pub(crate) struct Messages {
     by_channel: Mutex<HashMap<ChannelKey, Vec<Message>>>,
     /// Whether it tells of no changes until the latest head is asked for, like a primary that has just taken over.
     pub(crate) lags: AtomicBool,
+    /// Whether it writes nothing, and says that it does not answer.
+    pub(crate) refuses: AtomicBool,
+    /// How often it did so.
+    pub(crate) refused: AtomicUsize,
+    /// Whether it writes, and says that it does not answer.
+    pub(crate) forgets: AtomicBool,
 }
+
+const UNAVAILABLE: Error = Error::Unavailable { store: "message store" };
 
 impl Messages {
     pub(crate) fn of(&self, key: ChannelKey) -> Vec<Message> {
@@ -63,11 +71,45 @@ impl MessageStore for Messages {
         Ok(heads)
     }
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {
-        self.by_channel.lock().unwrap().entry(key).or_default().extend_from_slice(messages);
-        Ok(Inserted { committed: messages.len(), conflict: None })
+        if self.refuses.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(UNAVAILABLE);
+        }
+        let mut by_channel = self.by_channel.lock().unwrap();
+        let stored = by_channel.entry(key).or_default();
+        let mut inserted = Inserted { committed: 0, conflict: None };
+        for message in messages {
+            let own_id = |one: &Message| one.client_message_id.clone().map(|id| (one.author, id));
+            if own_id(message).is_some_and(|id| stored.iter().any(|one| own_id(one).as_ref() == Some(&id))) {
+                inserted.conflict = Some(Conflict::ClientMessageId);
+                break;
+            }
+            if stored.last().is_some_and(|last| last.seq >= message.seq) {
+                inserted.conflict = Some(Conflict::Tick);
+                break;
+            }
+            stored.push(message.clone());
+            inserted.committed += 1;
+        }
+        if self.forgets.load(Ordering::SeqCst) { Err(UNAVAILABLE) } else { Ok(inserted) }
     }
-    async fn replace(&self, _: &Message, _: i64) -> Result<Replaced> {
-        Ok(Replaced::Stale)
+    async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced> {
+        if self.refuses.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(UNAVAILABLE);
+        }
+        let mut by_channel = self.by_channel.lock().unwrap();
+        let stored = by_channel.entry(message.key).or_default();
+        let Some(index) = stored.iter().position(|one| one.id == message.id && one.seq == expected_seq)
+        else {
+            return Ok(Replaced::Stale);
+        };
+        if stored.last().is_some_and(|last| last.seq >= message.seq) {
+            return Ok(Replaced::TickTaken);
+        }
+        stored.remove(index);
+        stored.push(message.clone());
+        Ok(Replaced::Done)
     }
     async fn clear_thread_pending(&self, _: ChannelKey, _: &[MessageId]) -> Result<()> {
         Ok(())
@@ -76,12 +118,16 @@ impl MessageStore for Messages {
         let found = ids.iter().filter_map(|(key, id)| self.of(*key).into_iter().find(|one| one.id == *id));
         Ok(found.collect())
     }
-    async fn by_client_ids(&self, _: ChannelKey, _: &[(UserId, String)]) -> Result<Vec<Message>> {
-        Ok(Vec::new())
+    async fn by_client_ids(&self, key: ChannelKey, ids: &[(UserId, String)]) -> Result<Vec<Message>> {
+        let mut found = self.of(key);
+        found.retain(|one| one.client_message_id.clone().is_some_and(|id| ids.contains(&(one.author, id))));
+        Ok(found)
     }
     async fn page(&self, key: ChannelKey, query: PageQuery) -> Result<Vec<Message>> {
         assert_eq!(query.scope, Scope::Timeline);
-        Ok(self.of(key))
+        let mut page = self.of(key);
+        page.sort_by_key(|message| message.ts);
+        Ok(page)
     }
     async fn changes(&self, key: ChannelKey, after: i64, limit: usize) -> Result<Vec<Message>> {
         if self.lags.load(Ordering::SeqCst) {

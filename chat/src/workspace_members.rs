@@ -15,10 +15,11 @@ use sea_orm::{
 use crate::{
     Chat, Error, Result,
     access::{WorkspaceMember, may_touch, present},
-    aftermath::{Line, to_the_end},
+    aftermath::to_the_end,
     channel_members::rows,
     database::Fault,
-    messages::model::{ChannelKey, SystemEvent},
+    messages::model::ChannelKey,
+    outbox::{self, Untold},
     paging::{Page, Window},
 };
 
@@ -86,7 +87,8 @@ impl Chat {
             member.administer()?;
         }
         to_the_end(async move {
-            let (changed, before) = chat
+            let now = chat.env.now();
+            let (changed, untold) = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
@@ -94,7 +96,7 @@ impl Chat {
                         let (own, target) = sides(tx, workspace, actor, user).await?;
                         let before = target.role;
                         if role == before {
-                            return Ok((target, before));
+                            return Ok((target, Vec::new()));
                         }
                         if before == MemberRole::Owner {
                             return Err(OWNER_STAYS.into());
@@ -106,13 +108,13 @@ impl Chat {
                             return Err(Error::Forbidden("your role does not reach that far").into());
                         }
                         set_role(tx, workspace, user, role).await?;
-                        Ok((workspace_members::Model { role, ..target }, before))
+                        let untold = vec![Untold::access(workspace, None, [user], actor)];
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok((workspace_members::Model { role, ..target }, untold))
                     })
                 })
                 .await?;
-            if changed.role != before {
-                chat.access_changed(user, workspace, None);
-            }
+            chat.tell(untold).await;
             Ok(changed)
         })
         .await
@@ -131,7 +133,8 @@ impl Chat {
         let (chat, workspace, actor) = (self.clone(), member.id(), member.viewer().user());
         to_the_end(async move {
             let now = chat.env.now();
-            chat.db
+            let untold = chat
+                .db
                 .write(move |tx| {
                     Box::pin(async move {
                         rows::lock_workspace(tx, workspace).await?;
@@ -140,7 +143,7 @@ impl Chat {
                             return Err(OWNER_ONLY.into());
                         }
                         if user == actor {
-                            return Ok(());
+                            return Ok(Vec::new());
                         }
                         if target.role == MemberRole::Guest {
                             return Err(Error::Forbidden("a guest cannot own the workspace").into());
@@ -156,12 +159,13 @@ impl Chat {
                             .filter(workspaces::Column::Id.eq(workspace))
                             .exec(tx)
                             .await?;
-                        Ok(())
+                        let untold = vec![Untold::access(workspace, None, [actor, user], actor)];
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await?;
-            chat.access_changed(actor, workspace, None);
-            chat.access_changed(user, workspace, None);
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;
@@ -177,7 +181,7 @@ impl Chat {
         }
         to_the_end(async move {
             let now = chat.env.now();
-            let departed = chat
+            let untold = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
@@ -190,23 +194,18 @@ impl Chat {
                             return Err(Error::Forbidden("your role does not reach that far").into());
                         }
                         let removed_by = (user != actor).then_some(actor);
-                        remove(tx, workspace, user, removed_by, now).await
+                        let departed = remove(tx, workspace, user, removed_by, now).await?;
+                        let mut untold = vec![Untold::access(workspace, None, [user], actor)];
+                        for (channel, heir) in departed {
+                            let key = ChannelKey { workspace, channel };
+                            untold.extend(Untold::departed(key, actor, (user, removed_by), heir));
+                        }
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await?;
-            chat.access_changed(user, workspace, None);
-            let removed_by = (user != actor).then_some(actor);
-            let mut lines = Vec::with_capacity(departed.len());
-            for (channel, heir) in departed {
-                let key = ChannelKey { workspace, channel };
-                lines.push(Line { key, author: actor, event: SystemEvent::MemberLeft { user, removed_by } });
-                if let Some(heir) = heir {
-                    chat.access_changed(heir, workspace, Some(channel));
-                    let event = SystemEvent::MemberChanged { user: heir, role: MemberRole::Owner };
-                    lines.push(Line { key, author: actor, event });
-                }
-            }
-            chat.write_lines(lines).await;
+            chat.tell(untold).await;
             Ok(())
         })
         .await

@@ -27,6 +27,7 @@ use crate::{
     database::Fault,
     error::Validation,
     messages::model::SystemEvent,
+    outbox::{self, Untold},
     paging::{Page, Window},
 };
 
@@ -118,14 +119,17 @@ impl Chat {
                     let row = workspace.as_ref().clone().into_active_model().reset_all();
                     workspaces::Entity::insert(row).exec_without_returning(tx).await?;
                     insert_member(tx, id, owner, MemberRole::Owner, None, now).await?;
-                    channels::insert(tx, &general, &[(owner, MemberRole::Owner)]).await
+                    channels::insert(tx, &general, &[(owner, MemberRole::Owner)]).await?;
+                    let untold = vec![Untold::access(id, None, [owner], owner)];
+                    outbox::keep(tx, &untold, now).await?;
+                    Ok(untold)
                 })
             });
-            write.await.map_err(|fault| match fault {
+            let untold = write.await.map_err(|fault| match fault {
                 Fault::Unique(_) => Error::already_exists("slug", "this slug is taken"),
                 fault => fault.into(),
             })?;
-            chat.access_changed(owner, id, None);
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;
@@ -140,12 +144,14 @@ impl Chat {
     ) -> Result<WorkspaceMember> {
         member.administer()?;
         let mut update = check_changes(changes)?;
-        update.updated_at = Set(self.env.now());
+        let now = self.env.now();
+        update.updated_at = Set(now);
         let (id, actor) = (member.id(), member.viewer().user());
         let update = Arc::new(update);
         let chat = self.clone();
         to_the_end(async move {
-            chat.db
+            let untold = chat
+                .db
                 .write(move |tx| {
                     let update = Arc::clone(&update);
                     Box::pin(async move {
@@ -158,11 +164,13 @@ impl Chat {
                             .filter(workspaces::Column::Id.eq(id))
                             .exec(tx)
                             .await?;
-                        Ok(())
+                        let untold = vec![Untold::of_workspace(id, actor, SystemEvent::WorkspaceUpdated)];
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok(untold)
                     })
                 })
                 .await?;
-            chat.tell_workspaces(&[id], actor, &SystemEvent::WorkspaceUpdated, id.0).await;
+            chat.tell(untold).await;
             Ok(())
         })
         .await?;

@@ -8,6 +8,7 @@ pub mod channel_members;
 pub mod channels;
 pub mod ids;
 pub mod invitations;
+pub mod outbox;
 pub mod presence_choices;
 pub mod spent_refresh_tokens;
 pub mod timestamp;

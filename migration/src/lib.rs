@@ -5,6 +5,7 @@ mod m0001_accounts;
 mod m0002_workspaces;
 mod m0003_channels;
 mod m0004_presence;
+mod m0005_outbox;
 mod run;
 mod table;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_workspaces::Migration),
             Box::new(m0003_channels::Migration),
             Box::new(m0004_presence::Migration),
+            Box::new(m0005_outbox::Migration),
         ]
     }
 }

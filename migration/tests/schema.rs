@@ -186,10 +186,11 @@ async fn explain(db: &DatabaseConnection, mut query: Statement) -> String {
     cells.flatten().collect::<Vec<_>>().join("\n")
 }
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "channel_members",
     "channels",
     "invitations",
+    "outbox",
     "presence_choices",
     "seaql_migrations",
     "spent_refresh_tokens",
@@ -207,7 +208,7 @@ async fn goes_up_down_and_up_again() {
         assert_eq!(tables(db).await, TABLES);
         migrate(db).await.unwrap();
         rollback(db, Some(1)).await.unwrap();
-        assert!(!tables(db).await.contains(&"presence_choices".to_owned()));
+        assert!(!tables(db).await.contains(&"outbox".to_owned()));
         migrate(db).await.unwrap();
         rollback(db, None).await.unwrap();
         rollback(db, None).await.unwrap();
@@ -226,7 +227,9 @@ async fn finishes_what_was_cut_off() {
         // As if the process had died between a migration and its record.
         db.execute_unprepared("DELETE FROM seaql_migrations WHERE version > 'm0003'").await.unwrap();
         db.execute_unprepared("DROP TABLE channel_members").await.unwrap();
-        db.execute_unprepared("DROP TABLE presence_choices").await.unwrap();
+        for table in ["presence_choices", "outbox"] {
+            db.execute_unprepared(&format!("DROP TABLE {table}")).await.unwrap();
+        }
         migrate(db).await.unwrap();
         assert_eq!(tables(db).await, TABLES);
         fixture.remove().await;

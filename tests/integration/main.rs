@@ -18,10 +18,12 @@ mod consistency;
 mod demo;
 mod fanout;
 mod faults;
+mod faulty;
 mod import;
 mod isolation;
 mod live;
 mod messages;
+mod outbox;
 mod presence;
 mod query_counts;
 mod schema;
@@ -37,8 +39,8 @@ mod workspaces;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(checker::forgetful::ARGUMENT) {
-        return checker::forgetful::serve();
+    if let Some(ended) = faulty::serve(std::env::args().nth(1).as_deref()) {
+        return ended;
     }
     let mut suite = support::Suite::default();
     for module in [
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         query_counts::in_both_modes,
         abuse::in_both_modes,
         import::in_both_modes,
+        outbox::in_both_modes,
         demo::in_both_modes,
         two_nodes::on_servers,
         faults::on_servers,

@@ -1,15 +1,16 @@
 //! Changing one's own profile.
 
-use quikapp_entities::{Timestamp, users};
+use quikapp_entities::{Timestamp, WorkspaceId, users, workspace_members};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::input;
 use crate::{
     Chat, Error, Result,
-    access::{Viewer, WorkspaceMember},
+    access::Viewer,
     aftermath::to_the_end,
     error::Validation,
     messages::model::SystemEvent,
+    outbox::{self, Untold},
 };
 
 const STATUS_TEXT_LENGTH: usize = 100;
@@ -99,7 +100,7 @@ impl Chat {
         let change = change.checked()?;
         let id = viewer.user();
         let now = self.env.now();
-        let (chat, viewer) = (self.clone(), *viewer);
+        let chat = self.clone();
         to_the_end(async move {
             let user = chat.db.write(move |transaction| {
                 let change = change.clone();
@@ -120,15 +121,22 @@ impl Chat {
                         .filter(users::Column::Id.eq(id))
                         .exec(transaction)
                         .await?;
-                    Ok(user)
+                    let workspaces: Vec<WorkspaceId> = workspace_members::Entity::find()
+                        .select_only()
+                        .column(workspace_members::Column::WorkspaceId)
+                        .filter(workspace_members::Column::UserId.eq(id))
+                        .into_tuple()
+                        .all(transaction)
+                        .await?;
+                    let event = SystemEvent::UserUpdated { user: id };
+                    let entry = |workspace| Untold::of_workspace(workspace, id, event.clone());
+                    let untold: Vec<_> = workspaces.into_iter().map(entry).collect();
+                    outbox::keep(transaction, &untold, now).await?;
+                    Ok((user, untold))
                 })
             });
-            let user = user.await?;
-            // Nobody misses this for good: who asks sees the profile as it is.
-            if let Ok(workspaces) = chat.workspaces_where(&viewer, |query| query).await {
-                let workspaces: Vec<_> = workspaces.iter().map(WorkspaceMember::id).collect();
-                chat.tell_workspaces(&workspaces, id, &SystemEvent::UserUpdated { user: id }, id.0).await;
-            }
+            let (user, untold) = user.await?;
+            chat.tell(untold).await;
             Ok(user)
         })
         .await

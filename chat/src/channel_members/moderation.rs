@@ -11,9 +11,10 @@ use super::{is_direct, rows};
 use crate::{
     Chat, Error, Result,
     access::{ChannelMember, may_touch, power},
-    aftermath::{Line, to_the_end},
+    aftermath::to_the_end,
     database::Fault,
     messages::model::{ChannelKey, SystemEvent},
+    outbox::{self, Untold},
 };
 
 const LAST_OWNER: Error =
@@ -76,13 +77,13 @@ impl Chat {
         let (chat, key) = (self.clone(), member.key());
         to_the_end(async move {
             let now = chat.env.now();
-            let (removed, was_present, heir) = chat
+            let (removed, untold) = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
                         let Sides { own, other, target } = sides(tx, key, actor, user).await?;
                         if target.status == MembershipStatus::Removed {
-                            return Ok((target, false, None));
+                            return Ok((target, Vec::new()));
                         }
                         if !may_touch(own, other) {
                             return Err(Error::Forbidden("your role does not reach over this member").into());
@@ -90,15 +91,17 @@ impl Chat {
                         keep_an_owner(tx, &target).await?;
                         let was_present = target.is_present();
                         let (removed, heir) = rows::depart(tx, target, Some(actor), now).await?;
-                        Ok((removed, was_present, heir))
+                        let untold = if was_present {
+                            Untold::departed(key, actor, (user, Some(actor)), heir)
+                        } else {
+                            vec![Untold::access(key.workspace, Some(key.channel), [user], actor)]
+                        };
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok((removed, untold))
                     })
                 })
                 .await?;
-            if was_present {
-                chat.tell_departed(key, actor, user, Some(actor), heir).await;
-            } else {
-                chat.access_changed(user, key.workspace, Some(key.channel));
-            }
+            chat.tell(untold).await;
             Ok(removed)
         })
         .await
@@ -128,7 +131,7 @@ impl Chat {
         let (chat, key) = (self.clone(), member.key());
         to_the_end(async move {
             let now = chat.env.now();
-            let (changed, before) = chat
+            let (changed, untold) = chat
                 .db
                 .write(move |tx| {
                     Box::pin(async move {
@@ -139,7 +142,7 @@ impl Chat {
                         let before = (target.role, target.status);
                         let after = (role.unwrap_or(before.0), status.unwrap_or(before.1));
                         if after == before {
-                            return Ok((target, before));
+                            return Ok((target, Vec::new()));
                         }
                         if (user != actor && !may_touch(own, other)) || (after.0 > before.0 && after.0 > own)
                         {
@@ -151,15 +154,15 @@ impl Chat {
                         if after.0 != MemberRole::Owner || after.1 != MembershipStatus::Active {
                             keep_an_owner(tx, &target).await?;
                         }
-                        Ok((write_standing(tx, target, after, now).await?, before))
+                        let changed = write_standing(tx, target, after, now).await?;
+                        let event = SystemEvent::MemberChanged { user, role: changed.role };
+                        let untold = vec![Untold::line(key, actor, event)];
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok((changed, untold))
                     })
                 })
                 .await?;
-            if (changed.role, changed.status) != before {
-                chat.access_changed(user, key.workspace, Some(key.channel));
-                let event = SystemEvent::MemberChanged { user, role: changed.role };
-                chat.write_lines(vec![Line { key, author: actor, event }]).await;
-            }
+            chat.tell(untold).await;
             Ok(changed)
         })
         .await

@@ -52,7 +52,7 @@ const CONTROL_TOPIC: &str = "control";
 const TURNS_TOPIC: &str = "turns";
 
 /// Something every node has to know at once, because it ends or changes what open connections may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Control {
     /// The session was revoked: its connections close.

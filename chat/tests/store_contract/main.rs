@@ -75,6 +75,8 @@ on_both! {
     writes::an_insert_stops_at_a_taken_tick,
     writes::an_insert_stops_at_a_repeated_client_message_id,
     writes::a_repeated_client_message_id_outweighs_a_taken_tick,
+    writes::the_same_message_again_is_a_repeat,
+    writes::one_of_the_same_messages_at_once_is_written,
     writes::client_message_ids_are_of_one_author_in_one_channel,
     writes::nothing_to_insert_is_no_error,
     writes::a_replacement_needs_the_expected_tick,

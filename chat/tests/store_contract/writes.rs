@@ -112,6 +112,54 @@ pub(crate) async fn a_repeated_client_message_id_outweighs_a_taken_tick(subject:
     assert_eq!(store.insert(key, &[other]).await, Ok(stopped));
 }
 
+/// Lines of a timeline are written again, with the id of the first time, where it is not known whether they are there.
+pub(crate) async fn the_same_message_again_is_a_repeat(subject: &Subject) {
+    let store = &subject.store;
+    let key = channel();
+    let line = Message { client_message_id: Some("system:1".into()), ..message(key, 1) };
+    let at = |tick| Message { ts: tick, seq: tick, ticks: vec![tick], ..line.clone() };
+    assert_eq!(store.insert(key, std::slice::from_ref(&line)).await, Ok(all_of(1)));
+    filled(&**store, key, 2, 2).await;
+    let repeat = |committed| Ok(Inserted { committed, conflict: Some(Conflict::ClientMessageId) });
+    // At its own tick, at one that is taken by another one, and at a free one.
+    for tick in [1, 2, 4] {
+        assert_eq!(store.insert(key, &[at(tick)]).await, repeat(0), "{tick}");
+    }
+    // In a group, and by another node.
+    assert_eq!(store.insert(key, &[message(key, 4), at(5), message(key, 6)]).await, repeat(1));
+    assert_eq!(subject.another().await.insert(key, &[at(5)]).await, repeat(0));
+    // Also when it has moved on since, as an entry of a workspace's log does.
+    assert_eq!(store.replace(&changed(&line, 5), 1).await, Ok(Replaced::Done));
+    for tick in [1, 5, 6] {
+        assert_eq!(store.insert(key, &[at(tick)]).await, repeat(0), "{tick}");
+    }
+    let ids = [(line.author, "system:1".to_owned())];
+    assert_eq!(store.by_client_ids(key, &ids).await.unwrap(), [changed(&line, 5)]);
+    assert_eq!(store.head(key).await.unwrap().seq, 5);
+}
+
+/// Two nodes, or a first attempt that is still on its way and a second one.
+pub(crate) async fn one_of_the_same_messages_at_once_is_written(subject: &Subject) {
+    let key = channel();
+    let line = Message { client_message_id: Some("system:1".into()), ..message(key, 1) };
+    let attempts: Vec<_> = (1..=8)
+        .map(|tick| {
+            let store = std::sync::Arc::clone(&subject.store);
+            let again = Message { ts: tick, seq: tick, ticks: vec![tick], ..line.clone() };
+            tokio::spawn(async move { store.insert(key, &[again]).await })
+        })
+        .collect();
+    let mut committed = 0;
+    for attempt in attempts {
+        let inserted = attempt.await.unwrap().unwrap();
+        committed += inserted.committed;
+        if inserted.committed == 0 {
+            assert_eq!(inserted.conflict, Some(Conflict::ClientMessageId));
+        }
+    }
+    assert_eq!((committed, subject.store.changes(key, 0, 10).await.unwrap().len()), (1, 1));
+}
+
 pub(crate) async fn client_message_ids_are_of_one_author_in_one_channel(subject: &Subject) {
     let store = &subject.store;
     let (key, other) = (channel(), channel());

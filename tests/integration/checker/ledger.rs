@@ -136,12 +136,6 @@ impl Ledger {
         wishes.is_some_and(|wishes| wishes.possible(true).contains(&false))
     }
 
-    /// Whether the user's joining or leaving went without an answer once.
-    pub(super) fn is_unsure_of(&self, channel: &str, user: &str) -> bool {
-        let wishes = self.memberships.get(&(channel.to_owned(), user.to_owned()));
-        wishes.is_some_and(|wishes| wishes.wishes.iter().any(|(_, outcome)| outcome.is_loose))
-    }
-
     pub(super) fn counts(&self) -> String {
         let loose = self.sent.iter().filter(|sent| sent.outcome.is_loose).count();
         let replies = self.sent.iter().filter(|sent| sent.root.is_some()).count();

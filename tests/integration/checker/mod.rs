@@ -14,7 +14,6 @@ mod chaos;
 mod cluster;
 mod fold;
 mod follower;
-pub(crate) mod forgetful;
 mod ledger;
 mod people;
 mod plan;
@@ -47,7 +46,10 @@ use self::{
     state::Observed,
     workload::{Actor, Known, NEWEST},
 };
-use crate::support::{Mode, Program, Suite, World};
+use crate::{
+    faulty,
+    support::{Mode, Program, Suite, World},
+};
 
 /// How long a run may take.
 const TIME_LIMIT: Duration = Duration::from_mins(5);
@@ -149,7 +151,7 @@ async fn nothing_is_lost_or_repeated_whatever_is_killed(mode: Mode) {
 
 /// The same run against servers that do not read on from the store where they were not told something.
 async fn it_turns_red_without_gap_filling(mode: Mode) {
-    let cluster = Cluster::up(mode, Program::Faulty(forgetful::ARGUMENT), false).await;
+    let cluster = Cluster::up(mode, Program::Faulty(faulty::FORGETFUL), false).await;
     let outcome = check(Plan::of_cuts(mode), &cluster).await;
     let lost = outcome.violations.iter().filter(|text| text.contains("lacks a change")).count();
     assert!(

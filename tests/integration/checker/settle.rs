@@ -29,12 +29,8 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
         let mut differences = Differences::default();
         for fold in folds {
             let fold = fold.lock().unwrap();
-            let ledger = run.ledger.lock().unwrap();
             for (channel, truth) in run.channels.iter().zip(&truths) {
-                let mut found = fold.compare(channel, truth);
-                // A node that is killed between a change of a membership and its line in the timeline leaves the line out.
-                found.members.retain(|(user, _)| !ledger.is_unsure_of(channel, user));
-                differences.add(found);
+                differences.add(fold.compare(channel, truth));
             }
         }
         let mut wrong: Vec<String> = truths.iter().flat_map(ChannelTruth::contradictions).collect();
@@ -53,7 +49,7 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
             wrong.extend(lost);
             wrong.extend(missing.into_iter().map(|text| format!("still not told: {text}")));
             wrong.extend(stale);
-            wrong.extend(members.into_iter().map(|(_, text)| text));
+            wrong.extend(members);
             return wrong;
         }
         run.say(format!("{} differences, {} contradictions yet", differences.count(), wrong.len()));

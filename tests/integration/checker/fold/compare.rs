@@ -13,7 +13,7 @@ pub(in crate::checker) struct Differences {
     /// The query is older than the folded state, or the other way round: to be looked at again.
     pub(in crate::checker) stale: Vec<String>,
     /// People whose membership the stream did not tell, or not yet.
-    pub(in crate::checker) members: Vec<(String, String)>,
+    pub(in crate::checker) members: Vec<String>,
     /// Replies that no query gave in time; no differences.
     pub(in crate::checker) out_of_reach: usize,
 }
@@ -51,7 +51,7 @@ impl Fold {
             for user in fold.members.symmetric_difference(&truth.members) {
                 let is_in = if truth.members.contains(user) { "in" } else { "not in" };
                 let text = format!("{}: {user} is {is_in} {channel}", self.name);
-                differences.members.push((user.clone(), text));
+                differences.members.push(text);
             }
         }
         differences

@@ -1,29 +1,55 @@
-//! A server whose gap filling is switched off. It exists in this test binary only: the message store it runs on keeps
-//! back, from everything that reads on after a tick, all but the newest change. So what a node was not told, and what a
-//! client missed, stays missed.
+//! Servers with a fault between them and the message store. They exist in this test binary only.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use async_trait::async_trait;
 use clap::Parser;
 use quikapp::{cli::Cli, config::Config, logging, open, serve};
 use quikapp_chat::{
-    Result,
+    Error, Result,
     entities::{MessageId, Timestamp, UserId},
     messages::model::{ChannelKey, Message, ThreadSummary},
     store::{Head, Inserted, MessageStore, PageQuery, Replaced},
 };
 
-/// The argument by which this binary becomes that server.
-pub(crate) const ARGUMENT: &str = "serve-without-gap-filling";
+/// The argument by which this binary becomes a server whose gap filling is switched off: its store keeps back, from
+/// everything that reads on after a tick, all but the newest change. So what a node was not told, and what a client missed,
+/// stays missed.
+pub(crate) const FORGETFUL: &str = "serve-without-gap-filling";
+/// The argument by which it becomes a server whose store takes no lines, as if it were away between a change and its line,
+/// while there is a file called [`NO_LINES`] in its folder.
+pub(crate) const WITHOUT_LINES: &str = "serve-without-lines";
+/// See [`WITHOUT_LINES`].
+pub(crate) const NO_LINES: &str = "no-lines";
 
-struct Forgetful(Arc<dyn MessageStore>);
+enum Fault {
+    Forgets,
+    RefusesLines { while_there_is: PathBuf },
+}
+
+struct Faulty(Arc<dyn MessageStore>, Fault);
+
+impl Faulty {
+    fn accept(&self, messages: &[Message]) -> Result<()> {
+        match &self.1 {
+            Fault::RefusesLines { while_there_is }
+                if messages.iter().any(|message| message.system.is_some()) && while_there_is.exists() =>
+            {
+                Err(Error::Unavailable { store: "message store" })
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 #[async_trait]
-impl MessageStore for Forgetful {
+impl MessageStore for Faulty {
     async fn changes(&self, key: ChannelKey, after: i64, limit: usize) -> Result<Vec<Message>> {
         let mut changes = self.0.changes(key, after, limit).await?;
-        Ok(changes.pop().into_iter().collect())
+        match self.1 {
+            Fault::Forgets => Ok(changes.pop().into_iter().collect()),
+            Fault::RefusesLines { .. } => Ok(changes),
+        }
     }
 
     async fn head(&self, key: ChannelKey) -> Result<Head> {
@@ -39,10 +65,12 @@ impl MessageStore for Forgetful {
     }
 
     async fn insert(&self, key: ChannelKey, messages: &[Message]) -> Result<Inserted> {
+        self.accept(messages)?;
         self.0.insert(key, messages).await
     }
 
     async fn replace(&self, message: &Message, expected_seq: i64) -> Result<Replaced> {
+        self.accept(std::slice::from_ref(message))?;
         self.0.replace(message, expected_seq).await
     }
 
@@ -95,20 +123,27 @@ impl MessageStore for Forgetful {
     }
 }
 
-/// Is that server, until it is killed.
-pub(crate) fn serve() -> ExitCode {
+/// Is the server that `argument` stands for, until it is killed; none for anything else.
+pub(crate) fn serve(argument: Option<&str>) -> Option<ExitCode> {
+    let argument = argument.filter(|argument| [FORGETFUL, WITHOUT_LINES].contains(argument))?;
     let serving = async {
         let config = Config::new(Cli::parse_from(["quikapp", "serve"]).options)?;
         logging::init(&config)?;
-        let chat = open::open_with(&config, |store| Arc::new(Forgetful(store))).await?;
+        let fault = match argument {
+            FORGETFUL => Fault::Forgets,
+            _ => Fault::RefusesLines {
+                while_there_is: PathBuf::from(std::env::var_os("DATA_DIR").unwrap()).join(NO_LINES),
+            },
+        };
+        let chat = open::open_with(&config, |store| Arc::new(Faulty(store, fault))).await?;
         serve::serve(chat, &config).await.map_err(|error| error.to_string().into())
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(serving) as std::result::Result<(), Box<dyn std::error::Error>> {
+    Some(match runtime.block_on(serving) as std::result::Result<(), Box<dyn std::error::Error>> {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
