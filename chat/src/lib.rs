@@ -20,6 +20,7 @@ pub mod paging;
 mod passwords;
 pub mod people;
 pub mod presence;
+pub mod reads;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use quikapp_chat::{
     Result,
     entities::{MessageId, Timestamp, UserId},
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, Inserted, MessageStore, PageQuery, Replaced},
+    store::{Head, Inserted, MessageStore, PageQuery, Replaced, Unread, UnreadQuery},
 };
 
 /// The argument by which this binary becomes that server.
@@ -64,6 +64,15 @@ impl MessageStore for Forgetful {
 
     async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
         self.0.newest(keys).await
+    }
+
+    async fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        self.0.unread(reader, queries, limit).await
     }
 
     async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary> {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Result,
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, PageQuery, Scope},
+    store::{Head, PageQuery, Scope, Unread, UnreadQuery},
 };
 
 /// How much unfinished work one call returns.
@@ -79,6 +79,30 @@ fn newest_of_each(
         "let": { "w": "$_id.w", "c": "$_id.c", "after": "$after" },
         "pipeline": pipeline,
         "as": "found",
+    } }
+}
+
+/// What `reader` has yet to read in the stretch of each of the `$documents` `{ w, c, after, up_to }`, oldest first and put
+/// through `rest`, as an array in its field `name`.
+fn unread_of_each(reader: UserId, rest: Vec<Document>, name: &str) -> Document {
+    // Everything in here is in one index, so that no message is looked at for being counted.
+    let filter = doc! {
+        "visible_ts": { "$gt": 0 },
+        "author_id": { "$ne": binary(reader.0) },
+        "$expr": { "$and": [
+            { "$eq": ["$workspace_id", "$$w"] },
+            { "$eq": ["$channel_id", "$$c"] },
+            { "$gt": ["$visible_ts", "$$after"] },
+            { "$lte": ["$visible_ts", "$$up_to"] },
+        ] },
+    };
+    let mut pipeline = vec![doc! { "$match": filter }, doc! { "$sort": { "visible_ts": 1 } }];
+    pipeline.extend(rest);
+    doc! { "$lookup": {
+        "from": "messages",
+        "let": { "w": "$_id.w", "c": "$_id.c", "after": "$after", "up_to": "$up_to" },
+        "pipeline": pipeline,
+        "as": name,
     } }
 }
 
@@ -172,6 +196,75 @@ impl MongoStore {
             decoded(rows).await
         };
         self.calls.run("newest", call).await
+    }
+
+    pub(super) async fn read_unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        #[derive(Deserialize)]
+        struct Id {
+            w: Uuid,
+            c: Uuid,
+        }
+        #[derive(Deserialize)]
+        struct First {
+            #[serde(rename = "_id")]
+            id: Uuid,
+        }
+        #[derive(Deserialize)]
+        struct Counted {
+            count: i64,
+        }
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(rename = "_id")]
+            id: Id,
+            counted: Vec<Counted>,
+            first: Vec<First>,
+        }
+        if queries.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let length = queries.len();
+        let documents: Vec<_> = queries
+            .iter()
+            .map(|query| doc! { "_id": floor_id(query.key), "after": query.after, "up_to": query.up_to })
+            .collect();
+        let one = bson::Bson::Int64(1);
+        let count = vec![
+            doc! { "$limit": i64::from(limit) },
+            doc! { "$group": { "_id": null, "count": { "$sum": one } } },
+        ];
+        let first = vec![doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
+        let pipeline = [
+            doc! { "$documents": documents },
+            unread_of_each(reader, count, "counted"),
+            doc! { "$match": { "counted": { "$ne": [] } } },
+            unread_of_each(reader, first, "first"),
+        ];
+        let database = self.database.clone();
+        let call = async move {
+            let mut rows = database
+                .aggregate(pipeline)
+                .with_type::<Row>()
+                .batch_size(batch(length))
+                .max_time(SERVER_TIME_LIMIT)
+                .await?;
+            let mut unread = Vec::new();
+            while let Some(Row { id, counted, first }) = rows.try_next().await? {
+                // The last one may have been deleted between the two.
+                if let (Some(Counted { count }), Some(First { id: first })) = (counted.first(), first.first())
+                {
+                    let first = MessageId(uuid::Uuid::from_bytes(first.bytes()));
+                    unread.push((channel_key(id.w, id.c), Unread { count: *count, first }));
+                }
+            }
+            Ok(unread)
+        };
+        self.calls.run("unread", call).await
     }
 
     pub(super) async fn read_by_id(&self, ids: &[(ChannelKey, MessageId)]) -> Result<Vec<Message>> {
