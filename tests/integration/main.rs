@@ -23,6 +23,7 @@ mod live;
 mod messages;
 mod presence;
 mod query_counts;
+mod reads;
 mod schema;
 mod single_connection;
 mod streams;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         threads::in_both_modes,
         streams::in_both_modes,
         viewer_events::in_both_modes,
+        reads::in_both_modes,
         fanout::in_both_modes,
         consistency::in_both_modes,
         single_connection::in_both_modes,
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         abuse::in_both_modes,
         import::in_both_modes,
         demo::in_both_modes,
+        reads::on_servers,
         two_nodes::on_servers,
         faults::on_servers,
         checker::register,
