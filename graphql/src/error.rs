@@ -177,6 +177,11 @@ fn fields(error: &ServerError) -> Option<&Value> {
     error.extensions.as_ref().and_then(|extensions: &ErrorExtensionValues| extensions.get(FIELDS))
 }
 
+/// What the viewer may see; none of what they may not, or not any more.
+pub(crate) fn seen<T>(found: Result<T>) -> Result<Option<T>> {
+    found.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,9 +206,4 @@ mod tests {
         );
         assert_eq!(errors[0].message, "email: is no address");
     }
-}
-
-/// What the viewer may see; none of what they may not, or not any more.
-pub(crate) fn seen<T>(found: Result<T>) -> Result<Option<T>> {
-    found.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
 }

@@ -85,7 +85,7 @@ pub(super) async fn ensure(messages: &Collection<Document>) -> mongodb::error::R
             ),
             index(TIMELINE, channel(doc! { "in_timeline": 1, "ts": -1 }), plain()),
             index("channel_history", channel(doc! { "ts": -1 }), plain()),
-            // With the author in it: what somebody has yet to read is counted without reading messages.
+            // With the author in it: what somebody wrote is passed over where their unread messages are counted.
             index(
                 "channel_visible",
                 channel(doc! { "visible_ts": -1, "author_id": 1 }),

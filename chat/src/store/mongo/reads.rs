@@ -82,12 +82,12 @@ fn newest_of_each(
     } }
 }
 
-/// What `reader` has yet to read in the stretch of each of the `$documents` `{ w, c, after, up_to }`, oldest first and put
-/// through `rest`, as an array in its field `name`.
-fn unread_of_each(reader: UserId, rest: Vec<Document>, name: &str) -> Document {
-    // Everything in here is in one index, so that no message is looked at for being counted.
+/// What `reader` has yet to read in the stretch of each of the `$documents` `{ w, c, after, up_to }`, as an array of one
+/// `{ count, first }` or none in its field `found`.
+fn unread_of_each(reader: UserId, limit: u32) -> Document {
     let filter = doc! {
         "visible_ts": { "$gt": 0 },
+        // In the index, so that what the reader wrote is passed over without being looked at.
         "author_id": { "$ne": binary(reader.0) },
         "$expr": { "$and": [
             { "$eq": ["$workspace_id", "$$w"] },
@@ -96,13 +96,17 @@ fn unread_of_each(reader: UserId, rest: Vec<Document>, name: &str) -> Document {
             { "$lte": ["$visible_ts", "$$up_to"] },
         ] },
     };
-    let mut pipeline = vec![doc! { "$match": filter }, doc! { "$sort": { "visible_ts": 1 } }];
-    pipeline.extend(rest);
+    let one = bson::Bson::Int64(1);
     doc! { "$lookup": {
         "from": "messages",
         "let": { "w": "$_id.w", "c": "$_id.c", "after": "$after", "up_to": "$up_to" },
-        "pipeline": pipeline,
-        "as": name,
+        "pipeline": [
+            { "$match": filter },
+            { "$sort": { "visible_ts": 1 } },
+            { "$limit": i64::from(limit) },
+            { "$group": { "_id": null, "count": { "$sum": one }, "first": { "$first": "$_id" } } },
+        ],
+        "as": "found",
     } }
 }
 
@@ -210,20 +214,15 @@ impl MongoStore {
             c: Uuid,
         }
         #[derive(Deserialize)]
-        struct First {
-            #[serde(rename = "_id")]
-            id: Uuid,
-        }
-        #[derive(Deserialize)]
-        struct Counted {
+        struct Found {
             count: i64,
+            first: Uuid,
         }
         #[derive(Deserialize)]
         struct Row {
             #[serde(rename = "_id")]
             id: Id,
-            counted: Vec<Counted>,
-            first: Vec<First>,
+            found: Found,
         }
         if queries.is_empty() || limit == 0 {
             return Ok(Vec::new());
@@ -233,18 +232,8 @@ impl MongoStore {
             .iter()
             .map(|query| doc! { "_id": floor_id(query.key), "after": query.after, "up_to": query.up_to })
             .collect();
-        let one = bson::Bson::Int64(1);
-        let count = vec![
-            doc! { "$limit": i64::from(limit) },
-            doc! { "$group": { "_id": null, "count": { "$sum": one } } },
-        ];
-        let first = vec![doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
-        let pipeline = [
-            doc! { "$documents": documents },
-            unread_of_each(reader, count, "counted"),
-            doc! { "$match": { "counted": { "$ne": [] } } },
-            unread_of_each(reader, first, "first"),
-        ];
+        let pipeline =
+            [doc! { "$documents": documents }, unread_of_each(reader, limit), doc! { "$unwind": "$found" }];
         let database = self.database.clone();
         let call = async move {
             let mut rows = database
@@ -254,13 +243,9 @@ impl MongoStore {
                 .max_time(SERVER_TIME_LIMIT)
                 .await?;
             let mut unread = Vec::new();
-            while let Some(Row { id, counted, first }) = rows.try_next().await? {
-                // The last one may have been deleted between the two.
-                if let (Some(Counted { count }), Some(First { id: first })) = (counted.first(), first.first())
-                {
-                    let first = MessageId(uuid::Uuid::from_bytes(first.bytes()));
-                    unread.push((channel_key(id.w, id.c), Unread { count: *count, first }));
-                }
+            while let Some(Row { id, found: Found { count, first } }) = rows.try_next().await? {
+                let first = MessageId(uuid::Uuid::from_bytes(first.bytes()));
+                unread.push((channel_key(id.w, id.c), Unread { count, first }));
             }
             Ok(unread)
         };
