@@ -28,10 +28,9 @@ pub struct ChannelUnread {
     channel_id: ID,
     /// How many messages; 1,000 stands for so many or more.
     pub(crate) unread: i32,
-    /// The viewer's cursor: messages that were written up to this tick of the channel are read.
+    /// The viewer's cursor: messages with a `ts` up to this tick of the channel are read.
     last_read_seq: BigInt,
-    /// The channel's last tick before the counting: messages that were written up to it are counted, so that the events
-    /// of the channel with a greater `seq` come on top.
+    /// The channel's last tick before the counting: messages with a `ts` up to it are counted, later ones come on top.
     latest_seq: BigInt,
     /// The oldest unread message; null if there is none.
     first_unread_message_id: Option<ID>,
