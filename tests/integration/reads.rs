@@ -21,6 +21,7 @@ both_modes!(
     read_state_ends_with_the_membership,
     only_members_mark_and_only_what_they_see,
     a_count_has_an_end,
+    devices_that_race_never_move_it_back,
     unread_agrees_with_a_model,
 );
 servers_only!(read_state_crosses_nodes_and_outlives_redis);
@@ -463,6 +464,20 @@ async fn a_count_has_an_end(mode: Mode) {
     assert_eq!(state(&reader, &channel).await["firstUnreadMessageId"], newest["id"]);
 }
 
+async fn devices_that_race_never_move_it_back(mode: Mode) {
+    let world = World::new(mode).await;
+    let reader = world.member().await;
+    let channel = world.channel(&[&reader]).await;
+    let messages = sent(&world.owner, &channel, 20).await;
+    for _ in 0..5 {
+        unread(&reader, &channel, &messages[1]).await;
+        // The furthest comes first, and the others on its heels.
+        join_all(messages.iter().rev().map(|message| read(&reader, &channel, Some(message)))).await;
+        let now = state(&reader, &channel).await;
+        assert_eq!((&now["unread"], &now["lastReadMessageId"]), (&json!(0), &messages[19]["id"]));
+    }
+}
+
 /// A channel as the model has it: its timeline, and how much of it is read.
 #[derive(Default)]
 struct Model {
@@ -636,7 +651,7 @@ async fn read_state_crosses_nodes_and_outlives_redis(mode: Mode) {
     let item = stream.value().await;
     assert!(is_read_state(&item) && item["event"]["unread"]["unread"] == 6, "{item}");
     // Two nodes at once: the cursor ends where the furthest is, and every stream is told so in the end.
-    join_all(messages.iter().enumerate().map(|(turn, message)| {
+    join_all(messages.iter().enumerate().rev().map(|(turn, message)| {
         let device = if turn % 2 == 0 { &reader } else { &there };
         read(device, &channel, Some(message))
     }))
