@@ -15,6 +15,7 @@ use crate::{
     channels::{ChannelActivity, set_channel_activity},
     database::Database,
     messages::model::ChannelKey,
+    reads::is_read_log,
     store::MessageStore,
 };
 
@@ -31,10 +32,15 @@ pub(crate) async fn run(
 ) {
     let mut due: HashSet<ChannelKey> = HashSet::new();
     while let Some(key) = changed.recv().await {
+        if is_read_log(key) {
+            continue;
+        }
         due.insert(key);
         tokio::time::sleep(EVERY).await;
         while let Ok(key) = changed.try_recv() {
-            due.insert(key);
+            if !is_read_log(key) {
+                due.insert(key);
+            }
         }
         while !due.is_empty() {
             let part: Vec<ChannelKey> = due.iter().copied().take(AT_ONCE).collect();

@@ -21,6 +21,7 @@ pub mod paging;
 mod passwords;
 pub mod people;
 pub mod presence;
+pub mod reads;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::{
     database::Database,
     live::Hub,
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Conflict, Head, Inserted, MessageStore, PageQuery, Replaced, Scope},
+    store::{Conflict, Head, Inserted, MessageStore, PageQuery, Replaced, Scope, Unread, UnreadQuery},
 };
 
 /// Keeps messages in the order of their latest changes.
@@ -136,6 +136,9 @@ impl MessageStore for Messages {
         Ok(self.of(key).into_iter().filter(|message| message.seq > after).take(limit).collect())
     }
     async fn newest(&self, _: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+    async fn unread(&self, _: UserId, _: &[UnreadQuery], _: u32) -> Result<Vec<(ChannelKey, Unread)>> {
         Ok(Vec::new())
     }
     async fn thread_summary(&self, _: ChannelKey, _: MessageId) -> Result<ThreadSummary> {

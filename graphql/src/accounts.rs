@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     ids,
     inputs::change,
+    reads::UnreadSummary,
     scalars::{DateTime, EventCursor, URL},
     users::User,
     workspaces::{self, WorkspaceConnection},
@@ -95,6 +96,19 @@ impl Viewer {
             ctx.chat()?.workspace_member(&self.viewer, workspace).await?;
         }
         channels::of_viewer(ctx, workspace, first, after).await
+    }
+
+    /// What the viewer has not read, in all channels that they are in and that are not archived.
+    async fn unread(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only in the channels of this workspace.")] workspace_id: Option<ID>,
+    ) -> Result<UnreadSummary> {
+        let workspace = ids::parse_option(workspace_id.as_ref(), "workspaceId")?;
+        if let Some(workspace) = workspace {
+            ctx.chat()?.workspace_member(&self.viewer, workspace).await?;
+        }
+        UnreadSummary::find(ctx, workspace).await
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     ids, messages,
     messages::Message,
     paging,
+    reads::ChannelUnread,
     scalars::{BigInt, DateTime, EventCursor},
     users::User,
     workspaces::Workspace,
@@ -334,6 +335,21 @@ impl ChannelMembership {
         }
     }
 
+    /// A part of the channel's read state, if the membership is the viewer's own and holds.
+    async fn of_unread<T>(
+        &self,
+        ctx: &Context<'_>,
+        part: impl FnOnce(ChannelUnread) -> Option<T>,
+    ) -> Option<Result<T>> {
+        let find = async {
+            if self.own(ctx, ())?.is_none() || !self.inner.is_present() {
+                return Ok(None);
+            }
+            Ok(ChannelUnread::find(ctx, self.inner.channel_id).await?.and_then(part))
+        };
+        find.await.transpose()
+    }
+
     /// The value, if the membership is the viewer's own.
     fn own<T>(&self, ctx: &Context<'_>, value: T) -> Result<Option<T>> {
         Ok(ctx.identity()?.is(self.inner.user_id)?.then_some(value))
@@ -377,6 +393,24 @@ impl ChannelMembership {
     /// What of the channel notifies the member; null on memberships of others.
     async fn notification_level(&self, ctx: &Context<'_>) -> Result<Option<NotificationLevel>> {
         self.own(ctx, self.inner.notification_level.into())
+    }
+
+    /// The last message of the timeline that the member marked as read, with all before it; null if there is none, and on
+    /// memberships of others. Whoever comes in has nothing unread, and this is null until they mark something.
+    async fn last_read_message_id(&self, ctx: &Context<'_>) -> Option<Result<ID>> {
+        self.of_unread(ctx, |unread| unread.last_read_message_id).await
+    }
+
+    /// When the member last marked the channel as read or unread; null if they did not since they came in, and on memberships
+    /// of others.
+    async fn last_read_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime>> {
+        self.of_unread(ctx, |unread| unread.last_read_at).await
+    }
+
+    /// How many messages the member has not read, as `ChannelUnread.unread` counts them, at most 1,000; null on memberships
+    /// of others and where the member is not in the channel.
+    async fn unread_count(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        self.of_unread(ctx, |unread| Some(unread.unread)).await
     }
 
     /// The beginning of the channel's newest message, up to 140 characters; null if there is none, and on memberships of

@@ -26,6 +26,7 @@ mod node;
 mod paging;
 mod presence;
 mod reactions;
+mod reads;
 mod scalars;
 mod server;
 mod streams;
@@ -61,6 +62,7 @@ pub struct Mutation(
     channel_mutations::ChannelMutation,
     messages::MessageMutation,
     reactions::ReactionMutation,
+    reads::ReadMutation,
     presence::PresenceMutation,
     typing::TypingMutation,
 );

@@ -20,6 +20,7 @@ use quikapp_chat::{
     },
     messages::Message,
     presence::Presence,
+    reads::ChannelUnread,
 };
 
 use crate::{error::Result, identity::Identity};
@@ -171,6 +172,10 @@ source!(Newest, ChannelId => Arc<Message>, |chat, identity, keys| {
     let newest = chat.newest_messages(&readers).await?;
     Ok(newest.into_iter().map(|(channel, message)| (channel, Arc::new(message))).collect())
 });
+source!(Unreads, ChannelId => ChannelUnread, |chat, identity, keys| {
+    let readers: Vec<_> = chat.channel_readers(&identity.viewer()?, keys).await?.into_values().collect();
+    chat.unread(&readers).await
+});
 source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, identity, keys| {
     chat.memberships_by_ids(&identity.viewer()?, keys).await
 });
@@ -189,6 +194,7 @@ pub struct Loaders {
     channels: OneLoader<Channels>,
     messages: OneLoader<Messages>,
     newest: OneLoader<Newest>,
+    unread: OneLoader<Unreads>,
     memberships: OneLoader<Memberships>,
     direct_members: OneLoader<DirectMembers>,
 }
@@ -207,6 +213,7 @@ impl Loaders {
             channels: OneLoader::new(chat, identity),
             messages: OneLoader::new(chat, identity),
             newest: OneLoader::new(chat, identity),
+            unread: OneLoader::new(chat, identity),
             memberships: OneLoader::new(chat, identity),
             direct_members: OneLoader::new(chat, identity),
         }
@@ -269,6 +276,11 @@ impl Loaders {
     /// The newest message of a channel that the viewer may see.
     pub(crate) async fn newest(&self, channel: ChannelId) -> Result<Option<Arc<Message>>> {
         self.newest.get(channel).await
+    }
+
+    /// What the viewer has not read of a channel; none if they are not in it.
+    pub(crate) async fn unread(&self, channel: ChannelId) -> Result<Option<ChannelUnread>> {
+        self.unread.get(channel).await
     }
 
     /// A membership. Only ask for those of channels that the viewer may read.

@@ -232,9 +232,10 @@ impl SystemEvent {
             Domain::MemberChanged { user, .. } => (SystemEventType::MemberUpdated, Some(*user)),
             Domain::ChannelUpdated { .. } => (SystemEventType::ChannelUpdated, None),
             // These stand in no channel.
-            Domain::ChannelCreated { .. } | Domain::WorkspaceUpdated | Domain::UserUpdated { .. } => {
-                return None;
-            }
+            Domain::ChannelCreated { .. }
+            | Domain::WorkspaceUpdated
+            | Domain::UserUpdated { .. }
+            | Domain::ReadUpTo { .. } => return None,
         };
         let changed = match event {
             Domain::ChannelUpdated { changed } => changed.clone(),

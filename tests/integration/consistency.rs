@@ -29,7 +29,8 @@ const MESSAGE: &str =
 
 type Messages = BTreeMap<String, Value>;
 
-fn random(test: &str) -> StdRng {
+/// Chance with a seed that is shown, and that can be given.
+pub(crate) fn random(test: &str) -> StdRng {
     let seed: u64 =
         std::env::var("QUIKAPP_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("{test}: QUIKAPP_TEST_SEED={seed}");
@@ -233,16 +234,18 @@ async fn a_thread_and_its_stream_agree_with_a_fresh_query(mode: Mode) {
     }
 }
 
-/// The viewer's channels with their topics.
+/// The viewer's channels, each with its topic and how far they have read it.
 type Sidebar = BTreeMap<String, Value>;
 
 async fn sidebar(user: &User) -> (Sidebar, Value) {
-    let document = "{ viewer { syncCursor channels(first: 200) { nodes { channel { id topic } } } } }";
+    let document =
+        "{ viewer { syncCursor channels(first: 200) { nodes { lastReadMessageId channel { id topic } } } } }";
     let data = user.query(document, json!({})).await.ok();
     let nodes = data["viewer"]["channels"]["nodes"].as_array().unwrap();
     let of = |node: &Value| {
         let channel = &node["channel"];
-        (channel["id"].as_str().unwrap().to_owned(), channel["topic"].clone())
+        let entry = json!({ "topic": channel["topic"], "read": node["lastReadMessageId"] });
+        (channel["id"].as_str().unwrap().to_owned(), entry)
     };
     (nodes.iter().map(of).collect(), data["viewer"]["syncCursor"].clone())
 }
@@ -253,9 +256,10 @@ async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode)
     let reader = world.member().await;
     let socket = reader.socket().await;
     let document = "subscription($after: EventCursor) { viewerEvents(after: $after) { event { __typename
-        ... on MemberJoined { channelId userId membership { channel { topic } } }
+        ... on MemberJoined { channelId userId membership { lastReadMessageId channel { topic } } }
+        ... on ReadStateChanged { channelId unread { lastReadMessageId } }
         ... on MemberLeft { channelId userId }
-        ... on ChannelCreated { channelId channel { topic viewerMembership { id } } }
+        ... on ChannelCreated { channelId channel { topic viewerMembership { lastReadMessageId } } }
         ... on ChannelUpdated { channelId channel { topic } }
         ... on StreamReset { reason }
     } } }";
@@ -276,7 +280,13 @@ async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode)
                     let variables = json!({
                         "id": channel, "user": reader.id, "text": unique("topic"), "input": input,
                     });
-                    let document = match random.random_range(0..10) {
+                    let document = match random.random_range(0..13) {
+                        9..12 => {
+                            // As often as not the reader is not in there, and is refused.
+                            let read = "mutation($id: ID!) { markChannelRead(id: $id) { __typename } }";
+                            let _ = reader.query(read, variables).await;
+                            continue;
+                        }
                         0..3 => {
                             "mutation($id: ID!, $user: ID!) { addChannelMembers(id: $id, userIds: [$user]) { __typename } }"
                         }
@@ -307,17 +317,26 @@ async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode)
             let is_own = event["userId"] == json!(reader.id);
             match event["__typename"].as_str().unwrap() {
                 "MemberJoined" if is_own => {
-                    state.insert(channel, event["membership"]["channel"]["topic"].clone());
+                    let membership = &event["membership"];
+                    let read = &membership["lastReadMessageId"];
+                    state.insert(channel, json!({ "topic": membership["channel"]["topic"], "read": read }));
                 }
                 "MemberLeft" if is_own => {
                     state.remove(&channel);
                 }
                 "ChannelCreated" if event["channel"]["viewerMembership"].is_object() => {
-                    state.insert(channel, event["channel"]["topic"].clone());
+                    let read = &event["channel"]["viewerMembership"]["lastReadMessageId"];
+                    state.insert(channel, json!({ "topic": event["channel"]["topic"], "read": read }));
                 }
                 "ChannelUpdated" => {
-                    if let Some(topic) = state.get_mut(&channel) {
-                        *topic = event["channel"]["topic"].clone();
+                    if let Some(entry) = state.get_mut(&channel) {
+                        entry["topic"] = event["channel"]["topic"].clone();
+                    }
+                }
+                "ReadStateChanged" => {
+                    let unread = &event["unread"];
+                    if let Some(entry) = state.get_mut(&channel).filter(|_| unread.is_object()) {
+                        entry["read"] = unread["lastReadMessageId"].clone();
                     }
                 }
                 _ => {}

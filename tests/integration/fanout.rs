@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Mode, Server, Socket, Stream, User, World, both_modes};
 
-both_modes!(many_subscribers_cost_the_stores_no_more_than_one, each_subscriber_is_told_what_is_theirs);
+both_modes!(
+    many_subscribers_cost_the_stores_no_more_than_one,
+    each_subscriber_is_told_what_is_theirs,
+    what_each_has_read_leaves_the_rest_shared,
+);
 
 const SHARED: &str = "subscription($channel: ID!, $after: EventCursor) {
     channelEvents(channelId: $channel, after: $after) { cursor event { __typename
@@ -107,4 +111,39 @@ async fn each_subscriber_is_told_what_is_theirs(mode: Mode) {
         assert_eq!(told["reactionGroups"], group);
         assert_eq!(told["channel"]["viewerMembership"]["user"]["id"], json!(user.id));
     }
+}
+
+const SIDEBAR: &str =
+    "subscription($after: EventCursor) { viewerEvents(after: $after) { cursor event { __typename
+    ... on MessageCreated { message { id text author { displayName } mentions { displayName } } }
+    ... on ReadStateChanged { userId unread { unread lastReadMessageId } }
+} } }";
+
+/// What somebody has read is told to each by themselves, and what all are told by the same document stays shared.
+async fn what_each_has_read_leaves_the_rest_shared(mode: Mode) {
+    let server = Server::own(mode).await;
+    let world = World::on(&server).await;
+    let members = join_all((0..12).map(|_| world.member())).await;
+    let channel = world.channel(&members.iter().collect::<Vec<_>>()).await;
+    let mut sockets = Vec::new();
+    let mut streams = Vec::new();
+    for member in &members {
+        let data = member.query("{ viewer { syncCursor } }", json!({})).await.ok();
+        let socket = member.socket().await;
+        let mut stream = socket.subscribe(SIDEBAR, json!({ "after": data["viewer"]["syncCursor"] }));
+        stream.find("live", |item| (item["event"]["__typename"] == "StreamCaughtUp").then_some(())).await;
+        sockets.push(socket);
+        streams.push(stream);
+    }
+    let before = cost(&world, &channel, &mut streams).await;
+    let read = "mutation($id: ID!) { markChannelRead(id: $id) { membership { lastReadMessageId } } }";
+    for (member, stream) in members.iter().zip(&mut streams) {
+        let data = member.query(read, json!({ "id": channel })).await.ok();
+        let last = &data["markChannelRead"]["membership"]["lastReadMessageId"];
+        let told = stream.value().await;
+        assert_eq!(told["event"]["userId"], json!(member.id), "{told}");
+        assert_eq!(told["event"]["unread"], json!({ "unread": 0, "lastReadMessageId": last }));
+    }
+    let after = cost(&world, &channel, &mut streams).await;
+    assert!(after <= before, "12 subscribers cost {before} store queries, and {after} once they have read");
 }

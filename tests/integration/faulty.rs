@@ -9,7 +9,7 @@ use quikapp_chat::{
     Error, Result,
     entities::{MessageId, Timestamp, UserId},
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, Inserted, MessageStore, PageQuery, Replaced},
+    store::{Head, Inserted, MessageStore, PageQuery, Replaced, Unread, UnreadQuery},
 };
 
 /// The argument by which this binary becomes a server whose gap filling is switched off: its store keeps back, from
@@ -92,6 +92,15 @@ impl MessageStore for Faulty {
 
     async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
         self.0.newest(keys).await
+    }
+
+    async fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        self.0.unread(reader, queries, limit).await
     }
 
     async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary> {

@@ -54,7 +54,7 @@ fn kinds_of(field: &str, argument: &str) -> Vec<Kind> {
         "channel" => Kind::Channel,
         "workspace" => Kind::Workspace,
         "user" | "member" => Kind::User,
-        "message" | "threadRoot" | "replyTo" | "root" => Kind::Message,
+        "message" | "threadRoot" | "replyTo" | "root" | "upToMessage" | "fromMessage" => Kind::Message,
         _ => panic!("teach this test which kind of id {field} takes as {argument}"),
     }]
 }

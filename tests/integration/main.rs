@@ -26,6 +26,7 @@ mod messages;
 mod outbox;
 mod presence;
 mod query_counts;
+mod reads;
 mod schema;
 mod single_connection;
 mod streams;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         threads::in_both_modes,
         streams::in_both_modes,
         viewer_events::in_both_modes,
+        reads::in_both_modes,
         fanout::in_both_modes,
         backpressure::in_both_modes,
         consistency::in_both_modes,
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         import::in_both_modes,
         outbox::in_both_modes,
         demo::in_both_modes,
+        reads::on_servers,
         two_nodes::on_servers,
         faults::on_servers,
         checker::register,

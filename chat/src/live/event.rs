@@ -46,6 +46,8 @@ pub enum Event {
     WorkspaceUpdated(WorkspaceId),
     /// Somebody's profile changed.
     UserUpdated(UserId),
+    /// What the viewer has read of a channel changed.
+    ReadStateChanged(ChannelId),
     /// Everything that was missed has been told.
     CaughtUp(u64),
     /// The stream ends.
@@ -81,14 +83,15 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
         notes: Some(Arc::clone(notes)),
     };
     let mut items = VecDeque::with_capacity(2);
-    // The log of a workspace itself has nothing that somebody wrote.
-    let of_workspace = match &message.system {
+    // The logs beside the channels have nothing that somebody wrote.
+    let beside_channels = match &message.system {
         Some(SystemEvent::ChannelCreated { channel }) => Some(Event::ChannelCreated(*channel)),
         Some(SystemEvent::WorkspaceUpdated) => Some(Event::WorkspaceUpdated(message.key.workspace)),
         Some(SystemEvent::UserUpdated { user }) => Some(Event::UserUpdated(*user)),
+        Some(SystemEvent::ReadUpTo { channel, .. }) => Some(Event::ReadStateChanged(*channel)),
         _ => None,
     };
-    if let Some(event) = of_workspace {
+    if let Some(event) = beside_channels {
         items.push_back(item(message.seq, event, message.changed_at));
         return items;
     }
@@ -116,6 +119,7 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
         SystemEvent::ChannelCreated { channel } => Event::ChannelCreated(*channel),
         SystemEvent::WorkspaceUpdated => Event::WorkspaceUpdated(message.key.workspace),
         SystemEvent::UserUpdated { user } => Event::UserUpdated(*user),
+        SystemEvent::ReadUpTo { channel, .. } => Event::ReadStateChanged(*channel),
     });
     // Of two items the first must not move the position: whoever is cut off between them gets both again.
     let first_position = if told.is_some() { before } else { message.seq };

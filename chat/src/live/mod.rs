@@ -40,12 +40,15 @@ use crate::{
         topic::{Raw, Topics},
     },
     messages::model::{ChannelKey, Message},
+    reads::is_read_log,
     store::MessageStore,
 };
 
 /// How often the followed channels are compared with the store, in case that a publication was lost in silence or, as the
 /// outcome of a write was not known, never made.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Logs of read cursors, of which there is one for each user, are compared once in so many rounds.
+const READS_ROUND: u32 = 12;
 /// Followed channels compared with one query.
 const SWEPT_AT_ONCE: usize = 500;
 const CONTROL_TOPIC: &str = "control";
@@ -272,13 +275,18 @@ async fn dispatch(hub: Weak<Inner>, mut inbox: Inbox) {
 async fn sweep(hub: Weak<Inner>, now: Arc<Notify>) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut round = 0;
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = now.notified() => {}
-        }
+        let is_with_reads = tokio::select! {
+            _ = tick.tick() => {
+                round = (round + 1) % READS_ROUND;
+                round == 0
+            }
+            () = now.notified() => true,
+        };
         let Some(hub) = hub.upgrade() else { return };
-        let positions = hub.topics.positions();
+        let mut positions = hub.topics.positions();
+        positions.retain(|(key, _)| is_with_reads || !is_read_log(*key));
         for part in positions.chunks(SWEPT_AT_ONCE) {
             let keys: Vec<_> = part.iter().map(|(key, _)| *key).collect();
             let Ok(heads) = hub.store.heads(&keys).await else { continue };

@@ -35,12 +35,13 @@ use crate::{
         positions::Positions,
     },
     messages::model::ChannelKey,
+    reads::read_log,
 };
 
 /// An event of one of the viewer's logs.
 #[derive(Debug, Clone)]
 pub struct ViewerItem {
-    /// The channel; of the events of a workspace's own log, that log.
+    /// The channel; of the events of a log beside the channels, that log.
     pub channel: ChannelId,
     /// What happened. Its `position` is the log's alone.
     pub item: Item,
@@ -63,11 +64,14 @@ struct Log {
     floor: i64,
     /// Where a stream begins that did not know the log: at the viewer's joining.
     start: i64,
+    /// Whether it is that of a channel, which the viewer may leave, and not one beside the channels.
+    is_of_channel: bool,
 }
 
 /// A log that is followed.
 struct Following {
     floor: Arc<AtomicI64>,
+    is_of_channel: bool,
     stop: AbortHandle,
 }
 
@@ -165,9 +169,14 @@ impl Chat {
             key: reader.key(),
             floor: reader.floor(),
             start: reader.membership().map_or(0, |membership| membership.joined_seq),
+            is_of_channel: true,
         });
-        let workspaces = roles.keys().map(|id| Log { key: workspace_log(*id), floor: 0, start: i64::MAX });
-        Ok((channels.chain(workspaces).collect(), roles))
+        let beside = roles.keys().flat_map(|id| {
+            let log = |key, start| Log { key, floor: 0, start, is_of_channel: false };
+            // All of the read log is the viewer's own, and it is short.
+            [log(workspace_log(*id), i64::MAX), log(read_log(*id, viewer.user()), 0)]
+        });
+        Ok((channels.chain(beside).collect(), roles))
     }
 
     /// The channels that the viewer was in and is not any more.
@@ -240,14 +249,14 @@ impl State {
         let items =
             stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
         self.flows.push(Abortable::new(items, registration).boxed());
-        self.followed.insert(key.channel, Following { floor, stop });
+        self.followed.insert(key.channel, Following { floor, is_of_channel: log.is_of_channel, stop });
     }
 
     /// Tells of a channel that is new to the stream, and was made with the viewer in it.
     fn begin_with(&mut self, log: Log, start: i64) {
         self.left.remove(&log.key.channel);
         self.positions.set(log.key.channel, start);
-        if log.start == 0 && self.created.insert(log.key.channel) {
+        if log.is_of_channel && log.start == 0 && self.created.insert(log.key.channel) {
             self.say(log.key.channel, Event::ChannelCreated(log.key.channel));
         }
     }
@@ -416,14 +425,17 @@ impl State {
         let gone: Vec<ChannelId> =
             self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
         for channel in gone {
-            if let Some(following) = self.followed.remove(&channel) {
-                following.stop.abort();
-            }
+            let Some(following) = self.followed.remove(&channel) else { continue };
+            following.stop.abort();
             if let Some((pending, _)) = &mut self.catching_up {
                 pending.remove(&channel);
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
-            self.tell_left(channel);
+            if following.is_of_channel {
+                self.tell_left(channel);
+            } else {
+                self.positions.remove(channel);
+            }
         }
         let mut new = Vec::new();
         for log in logs {

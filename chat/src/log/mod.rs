@@ -210,6 +210,34 @@ impl Log {
         Ok(())
     }
 
+    /// Revises the entry `id`, of which there is one that takes the next tick every time, as in [`Log::note`]: `revision`
+    /// sees what it says now (none before the first time) and gives what it is to say, or none to leave everything as it
+    /// is. It decides on what is there when the change is made, whoever was faster, so it may run several times.
+    pub async fn revise(
+        &self,
+        key: ChannelKey,
+        author: UserId,
+        id: MessageId,
+        revision: impl Fn(Option<&SystemEvent>) -> Option<SystemEvent> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let present = self.inner.store.get(&[(key, id)]).await?.into_iter().next();
+        // Mostly there is nothing to change, and then nothing is written.
+        let Some(event) = revision(present.as_ref().and_then(|entry| entry.system.as_ref())) else {
+            return Ok(());
+        };
+        if present.is_none() && !self.append(key, self.system_draft(author, event, id)).await?.deduplicated {
+            return Ok(());
+        }
+        let again = Alteration::new(move |entry| {
+            Ok(revision(entry.system.as_ref()).map(|event| {
+                entry.system = Some(event);
+                Aspect::Content
+            }))
+        });
+        self.alter(key, id, again).await?;
+        Ok(())
+    }
+
     fn system_draft(&self, author: UserId, event: SystemEvent, id: MessageId) -> Draft {
         Draft {
             id,

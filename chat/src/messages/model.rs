@@ -128,6 +128,19 @@ pub enum SystemEvent {
         /// Whose.
         user: UserId,
     },
+    /// How far the author has read a channel; only in their own read log, see `reads`.
+    ReadUpTo {
+        /// Which one.
+        channel: ChannelId,
+        /// Messages of the channel with `ts` up to this tick are read.
+        seq: i64,
+        /// The last message of the timeline among them; none if there is none.
+        message: Option<MessageId>,
+        /// `joined_seq` of the membership that it belongs to: after another join it is void.
+        since: i64,
+        /// When the author said so.
+        at: Timestamp,
+    },
 }
 
 /// The channel's ticks at which each aspect of a message last changed; 0 = never. So a replay from any cursor can say

@@ -100,7 +100,7 @@ impl Untold {
                 | SystemEvent::MemberLeft { user, .. }
                 | SystemEvent::MemberChanged { user, .. }
                 | SystemEvent::UserUpdated { user } => user.0,
-                SystemEvent::ChannelCreated { channel } => channel.0,
+                SystemEvent::ChannelCreated { channel } | SystemEvent::ReadUpTo { channel, .. } => channel.0,
                 SystemEvent::ChannelUpdated { .. } | SystemEvent::WorkspaceUpdated => self.key.channel.0,
             },
             Notice::Announcements(_) => self.id.0,

@@ -77,6 +77,26 @@ pub struct PageQuery {
     pub newest_first: bool,
 }
 
+/// A stretch of a channel's timeline in which unread messages are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadQuery {
+    /// The channel.
+    pub key: ChannelKey,
+    /// Only messages with `ts` greater than this.
+    pub after: i64,
+    /// Only messages with `ts` up to this.
+    pub up_to: i64,
+}
+
+/// What somebody has not read of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// How many messages.
+    pub count: i64,
+    /// The oldest of them.
+    pub first: MessageId,
+}
+
 /// A message store. Every method is safe to cancel: a write that was begun ends by itself and leaves a valid log. Every
 /// method fails with `Error::Unavailable { store: "message store" }` within about five seconds when the store does not
 /// answer, after which a write may or may not have happened (the caller looks).
@@ -126,6 +146,16 @@ pub trait MessageStore: Send + Sync + 'static {
     /// For each channel its newest message that [`Message::counts`] and stands in the timeline, with `ts` greater than the
     /// given floor; channels without one are left out. One query.
     async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>>;
+
+    /// For each channel the messages in the given stretch that [`Message::counts`], stand in the timeline and are not by
+    /// `reader`, counted up to `limit`; channels without one are left out. Each channel is asked for once at most. One
+    /// query; its cost grows with what it counts, and with what the reader wrote in between.
+    async fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>>;
 
     /// The summary of a thread, counted afresh from its replies.
     async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary>;

@@ -15,7 +15,7 @@ use quikapp_chat::{
     Error,
     clock::{Clock, SystemClock},
     entities::Timestamp,
-    store::{Head, MessageStore, Replaced, mongo::MongoStore, sqlite::SqliteStore},
+    store::{Head, MessageStore, Replaced, UnreadQuery, mongo::MongoStore, sqlite::SqliteStore},
 };
 use rusqlite::Connection;
 use tokio::{
@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     fixture::{Subject, mongodb_url},
-    samples::{all_of, channel, filled, message, tombstone},
+    samples::{all_of, channel, filled, message, tombstone, user},
 };
 
 const UNAVAILABLE: Error = Error::Unavailable { store: "message store" };
@@ -96,12 +96,12 @@ pub(crate) async fn indexes_are_there_and_used(subject: &Subject) {
         "author_created_at",
         "channel_author_client_message_id",
         "channel_history",
-        "channel_newest",
         "channel_seq",
         "channel_thread",
         "channel_thread_pending",
         "channel_ticks",
         "channel_timeline",
+        "channel_visible",
         "content_text",
         "mentions_created_at",
         "purge_at",
@@ -121,10 +121,15 @@ pub(crate) async fn indexes_are_there_and_used(subject: &Subject) {
         let index = stats.iter().find(|index| index.get_str("name").unwrap() == name).unwrap();
         index.get_document("accesses").unwrap().get_i64("ops").unwrap()
     };
-    let (seq, newest) = (uses("channel_seq").await, uses("channel_newest").await);
+    let (seq, newest) = (uses("channel_seq").await, uses("channel_visible").await);
     assert_eq!(subject.store.heads(&keys).await.unwrap().len(), 20);
     assert_eq!(subject.store.newest(&floors).await.unwrap().len(), 20);
-    assert_eq!((uses("channel_seq").await - seq, uses("channel_newest").await - newest), (20, 20));
+    assert_eq!((uses("channel_seq").await - seq, uses("channel_visible").await - newest), (20, 20));
+    let queries: Vec<_> = keys.iter().map(|key| UnreadQuery { key: *key, after: 100, up_to: 250 }).collect();
+    let visible = uses("channel_visible").await;
+    let unread = subject.store.unread(user(), &queries, 1_000).await.unwrap();
+    assert!(unread.len() == 20 && unread.iter().all(|(_, unread)| unread.count == 150));
+    assert_eq!(uses("channel_visible").await - visible, 20);
 }
 
 /// Passes everything on to the server until `silent`, and from then on nothing, without a word.

@@ -89,6 +89,7 @@ on_both! {
     reads::pages_go_both_ways_within_bounds,
     reads::changes_come_by_tick,
     reads::newest_respects_floors_and_skips_what_does_not_count,
+    reads::unread_is_what_others_wrote_in_the_stretch,
     reads::heads_are_told_at_once,
     reads::get_is_strict_about_the_channel,
     reads::lists_cost_one_query,

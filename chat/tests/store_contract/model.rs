@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quikapp_chat::{
     entities::{MessageId, Timestamp, UserId},
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Conflict, Head, Inserted, PageQuery, Replaced, Scope},
+    store::{Conflict, Head, Inserted, PageQuery, Replaced, Scope, Unread, UnreadQuery},
 };
 
 #[derive(Default)]
@@ -131,6 +131,25 @@ impl Model {
             self.sorted(*key, keep, |message| message.ts).pop()
         };
         keys.iter().filter_map(newest).collect()
+    }
+
+    pub(crate) fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: usize,
+    ) -> Vec<(ChannelKey, Unread)> {
+        let unread = |UnreadQuery { key, after, up_to }: &UnreadQuery| {
+            let keep = |message: &Message| {
+                let in_stretch = message.ts > *after && message.ts <= *up_to;
+                in_stretch && message.counts() && message.in_timeline() && message.author != reader
+            };
+            let mut found = self.sorted(*key, keep, |message| message.ts);
+            found.truncate(limit);
+            let count = i64::try_from(found.len()).unwrap();
+            found.first().map(|first| (*key, Unread { count, first: first.id }))
+        };
+        queries.iter().filter_map(unread).collect()
     }
 
     pub(crate) fn thread_summary(&self, key: ChannelKey, root: MessageId) -> ThreadSummary {

@@ -3,7 +3,7 @@
 use quikapp_chat::{
     entities::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId},
     messages::model::{ChannelKey, Message, MessageKind, ReactionGroup, Reactor},
-    store::{PageQuery, Scope},
+    store::{PageQuery, Scope, UnreadQuery},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use uuid::Uuid;
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
         let store = &self.subject.store;
         let model = &self.model;
         let key = *self.keys.choose(&mut self.random).unwrap();
-        match self.random.random_range(0..9) {
+        match self.random.random_range(0..10) {
             0 => assert_eq!(store.head(key).await.unwrap(), model.head(key)),
             1 => {
                 let mut heads = store.heads(&self.keys).await.unwrap();
@@ -225,6 +225,20 @@ impl<'a> Run<'a> {
                 let root = root.thread_root.unwrap_or(root.id);
                 let summary = self.subject.store.thread_summary(key, root).await.unwrap();
                 assert_eq!(summary, self.model.thread_summary(key, root));
+            }
+            8 => {
+                let query = |key: &ChannelKey| {
+                    let head = model.head(*key).seq;
+                    let after = self.random.random_range(0..=head);
+                    UnreadQuery { key: *key, after, up_to: self.random.random_range(0..=head + 1) }
+                };
+                let queries: Vec<_> = self.keys.iter().map(query).collect();
+                let (reader, limit) = (self.person(), self.random.random_range(0..30));
+                let mut stored = self.subject.store.unread(reader, &queries, limit).await.unwrap();
+                stored.sort_by_key(|(key, _)| *key);
+                let mut expected = self.model.unread(reader, &queries, limit as usize);
+                expected.sort_by_key(|(key, _)| *key);
+                assert_eq!(stored, expected, "{reader} {queries:?} {limit}");
             }
             _ => {
                 assert_eq!(store.pending_replies(key).await.unwrap(), model.pending_replies(key));

@@ -3,13 +3,13 @@
 use quikapp_chat::{
     entities::{MessageId, Timestamp},
     messages::model::{Message, MessageKind, ThreadSummary},
-    store::{Head, PageQuery, Replaced, Scope},
+    store::{Head, PageQuery, Replaced, Scope, Unread, UnreadQuery},
 };
 use uuid::Uuid;
 
 use crate::{
     fixture::Subject,
-    samples::{all_of, by_id, changed, channel, filled, message, reply, ticks, tombstone},
+    samples::{all_of, by_id, changed, channel, filled, message, reply, ticks, tombstone, user},
 };
 
 /// The whole timeline, oldest first.
@@ -29,6 +29,9 @@ pub(crate) async fn an_empty_channel_has_nothing(subject: &Subject) {
     assert_eq!(store.changes(key, 0, 10).await, Ok(Vec::new()));
     assert_eq!(store.newest(&[(key, 0)]).await, Ok(Vec::new()));
     assert_eq!(store.newest(&[]).await, Ok(Vec::new()));
+    assert_eq!(store.unread(user(), &[], 10).await, Ok(Vec::new()));
+    let all = UnreadQuery { key, after: 0, up_to: i64::MAX };
+    assert_eq!(store.unread(user(), &[all], 10).await, Ok(Vec::new()));
     assert_eq!(store.thread_summary(key, id).await, Ok(ThreadSummary::default()));
     assert_eq!(store.pending_replies(key).await, Ok(Vec::new()));
     assert_eq!(store.pending_channels(Timestamp(i64::MAX)).await, Ok(Vec::new()));
@@ -117,6 +120,50 @@ pub(crate) async fn newest_respects_floors_and_skips_what_does_not_count(subject
     assert_eq!(newest(&[(other, 2), (key, 4)]).await, [last]);
 }
 
+pub(crate) async fn unread_is_what_others_wrote_in_the_stretch(subject: &Subject) {
+    let store = &subject.store;
+    let (key, other, quiet) = (channel(), channel(), channel());
+    let reader = user();
+    let mut messages = filled(&**store, key, 1, 3).await;
+    let root = messages[0].id;
+    let more = [
+        Message { author: reader, ..message(key, 4) },
+        Message { broadcast: true, ..reply(key, 5, root) },
+        reply(key, 6, root),
+        Message { kind: MessageKind::System, ..message(key, 7) },
+        message(key, 8),
+        message(key, 9),
+    ];
+    assert_eq!(store.insert(key, &more).await, Ok(all_of(6)));
+    messages.extend(more);
+    let gone = tombstone(&messages[7], 10, Timestamp(i64::MAX / 2));
+    assert_eq!(store.replace(&gone, 8).await, Ok(Replaced::Done));
+    // A later change leaves a message where it is.
+    assert_eq!(store.replace(&changed(&messages[2], 11), 3).await, Ok(Replaced::Done));
+    let others = filled(&**store, other, 1, 4).await;
+    filled(&**store, quiet, 1, 1).await;
+
+    let query = |key, after, up_to| UnreadQuery { key, after, up_to };
+    let unread = async |queries: &[UnreadQuery], limit| {
+        let mut found = store.unread(reader, queries, limit).await.unwrap();
+        found.sort_by_key(|(key, _)| *key);
+        found
+    };
+    let is = |key, count, first: &Message| (key, Unread { count, first: first.id });
+    // 1, 2, 3, 5 and 9.
+    assert_eq!(unread(&[query(key, 0, i64::MAX)], 100).await, [is(key, 5, &messages[0])]);
+    assert_eq!(unread(&[query(key, 2, i64::MAX)], 100).await, [is(key, 3, &messages[2])]);
+    assert_eq!(unread(&[query(key, 3, 8)], 100).await, [is(key, 1, &messages[4])]);
+    assert_eq!(unread(&[query(key, 5, 8)], 100).await, []);
+    assert_eq!(unread(&[query(key, 9, i64::MAX)], 100).await, []);
+    assert_eq!(unread(&[query(key, 0, i64::MAX)], 2).await, [is(key, 2, &messages[0])]);
+    assert_eq!(unread(&[query(key, 0, i64::MAX)], 0).await, []);
+    let mut both = vec![is(key, 1, &messages[8]), is(other, 2, &others[2])];
+    both.sort_by_key(|(key, _)| *key);
+    let queries = [query(quiet, 1, 9), query(key, 5, 9), query(channel(), 0, 9), query(other, 2, 9)];
+    assert_eq!(unread(&queries, 100).await, both);
+}
+
 pub(crate) async fn heads_are_told_at_once(subject: &Subject) {
     let store = &subject.store;
     let mut keys = Vec::new();
@@ -179,4 +226,7 @@ pub(crate) async fn lists_cost_one_query(subject: &Subject) {
     assert_eq!(store.queries() - before, 5);
     assert_eq!(store.page(keys[0], PageQuery { limit: 250, ..TIMELINE }).await.unwrap().len(), 250);
     assert_eq!(store.queries() - before, 6);
+    let all: Vec<_> = keys.iter().map(|key| UnreadQuery { key: *key, after: 0, up_to: 9 }).collect();
+    assert_eq!(store.unread(user(), &all, 10).await.unwrap().len(), 40);
+    assert_eq!(store.queries() - before, 7);
 }

@@ -174,6 +174,23 @@ pub(crate) fn everything(key: ChannelKey) -> Vec<Message> {
         SystemEvent::MemberLeft { user: user(), removed_by: Some(user()) },
         SystemEvent::MemberChanged { user: user(), role: MemberRole::Admin },
         SystemEvent::ChannelUpdated { changed: vec!["name".into(), "isArchived".into()] },
+        SystemEvent::ChannelCreated { channel: ChannelId(Uuid::now_v7()) },
+        SystemEvent::WorkspaceUpdated,
+        SystemEvent::UserUpdated { user: user() },
+        SystemEvent::ReadUpTo {
+            channel: ChannelId(Uuid::now_v7()),
+            seq: 1 << 40,
+            message: Some(MessageId(Uuid::now_v7())),
+            since: 7,
+            at: Timestamp(START + 9),
+        },
+        SystemEvent::ReadUpTo {
+            channel: ChannelId(Uuid::now_v7()),
+            seq: 0,
+            message: None,
+            since: 0,
+            at: Timestamp(-1),
+        },
     ];
     let kinds = [
         MessageKind::Text,

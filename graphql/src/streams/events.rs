@@ -14,6 +14,7 @@ use crate::{
     error::{Result, seen},
     ids,
     messages::Message,
+    reads::ChannelUnread,
     scalars::{BigInt, DateTime, EventCursor},
     users::User,
     workspaces::Workspace,
@@ -57,6 +58,8 @@ pub enum StreamEvent {
     WorkspaceUpdated(WorkspaceUpdated),
     /// Somebody's profile changed; only on `viewerEvents`.
     UserUpdated(UserUpdated),
+    /// The viewer read a channel, or marked it as unread; only on `viewerEvents`.
+    ReadStateChanged(ReadStateChanged),
     /// Everything that was missed has been told.
     StreamCaughtUp(StreamCaughtUp),
     /// The stream ends here.
@@ -222,6 +225,30 @@ impl UserUpdated {
     }
 }
 
+/// The viewer read a channel, or marked it as unread, on whichever device. Nobody else is told. A count that moves because
+/// somebody wrote or deleted something is not told so: that is told by the message.
+#[derive(Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct ReadStateChanged {
+    /// Which channel.
+    channel_id: ID,
+    #[graphql(skip)]
+    of: ChannelId,
+}
+
+#[ComplexObject]
+impl ReadStateChanged {
+    /// Whose read state it is: always the viewer's own.
+    async fn user_id(&self, ctx: &Context<'_>) -> Result<ID> {
+        Ok(ids::id(ctx.viewer()?.user()))
+    }
+
+    /// The channel's read state as it is now; null if the viewer is not in the channel any more.
+    async fn unread(&self, ctx: &Context<'_>) -> Result<Option<ChannelUnread>> {
+        ChannelUnread::find(ctx, self.of).await
+    }
+}
+
 /// Everything that was missed has been told; from here on events are live.
 #[derive(Clone, SimpleObject)]
 pub struct StreamCaughtUp {
@@ -296,6 +323,9 @@ impl From<Happening> for StreamItem {
                 StreamEvent::WorkspaceUpdated(WorkspaceUpdated { workspace_id: ids::id(of), of })
             }
             Event::UserUpdated(of) => StreamEvent::UserUpdated(UserUpdated { user_id: ids::id(of), of }),
+            Event::ReadStateChanged(of) => {
+                StreamEvent::ReadStateChanged(ReadStateChanged { channel_id: ids::id(of), of })
+            }
             Event::CaughtUp(count) => StreamEvent::StreamCaughtUp(StreamCaughtUp { replayed_count: count }),
             Event::Reset(reason) => StreamEvent::StreamReset(StreamReset { reason: reason.into() }),
         };

@@ -149,6 +149,17 @@ struct SystemDocument<'a> {
     channel: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     changed: Option<Cow<'a, [String]>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read: Option<ReadDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReadDocument {
+    seq: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Uuid>,
+    since: i64,
+    at: DateTime,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -406,6 +417,17 @@ impl<'a> From<&'a SystemEvent> for SystemDocument<'a> {
             SystemEvent::UserUpdated { user } => {
                 Self { r#type: "user_updated".into(), user: Some(binary(user.0)), ..Self::default() }
             }
+            SystemEvent::ReadUpTo { channel, seq, message, since, at } => Self {
+                r#type: "read_up_to".into(),
+                channel: Some(binary(channel.0)),
+                read: Some(ReadDocument {
+                    seq: *seq,
+                    message: message.map(|id| binary(id.0)),
+                    since: *since,
+                    at: date(*at),
+                }),
+                ..Self::default()
+            },
         }
     }
 }
@@ -428,6 +450,15 @@ impl TryFrom<SystemDocument<'_>> for SystemEvent {
             ("workspace_updated", ..) => Self::WorkspaceUpdated,
             ("channel_created", ..) if let Some(channel) = event.channel => {
                 Self::ChannelCreated { channel: ChannelId(uuid(channel)) }
+            }
+            ("read_up_to", ..) if let (Some(channel), Some(read)) = (event.channel, event.read) => {
+                Self::ReadUpTo {
+                    channel: ChannelId(uuid(channel)),
+                    seq: read.seq,
+                    message: read.message.map(|id| MessageId(uuid(id))),
+                    since: read.since,
+                    at: timestamp(read.at),
+                }
             }
             (name, ..) => {
                 return Err(DecodeError::Variant { what: "system event", name: name.to_owned() });

@@ -6,8 +6,12 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::{
     Collection, IndexModel,
+    error::ErrorKind,
     options::{Hint, IndexOptions},
 };
+
+/// The server's code for an index that is not there.
+const INDEX_NOT_FOUND: i32 = 27;
 
 /// Unique: no two messages of a channel are at the same tick. Serves `changes` and the head.
 pub(super) const SEQ: &str = "channel_seq";
@@ -81,7 +85,12 @@ pub(super) async fn ensure(messages: &Collection<Document>) -> mongodb::error::R
             ),
             index(TIMELINE, channel(doc! { "in_timeline": 1, "ts": -1 }), plain()),
             index("channel_history", channel(doc! { "ts": -1 }), plain()),
-            index("channel_newest", channel(doc! { "visible_ts": -1 }), partial(exists("visible_ts"))),
+            // With the author in it: what somebody wrote is passed over where their unread messages are counted.
+            index(
+                "channel_visible",
+                channel(doc! { "visible_ts": -1, "author_id": 1 }),
+                partial(exists("visible_ts")),
+            ),
             index(THREAD, channel(doc! { "thread_root": 1, "ts": 1 }), partial(exists("thread_root"))),
             index(PENDING, channel(doc! { "ts": 1 }), partial(doc! { "thread_pending": true })),
             index("workspace_created_at", doc! { "workspace_id": 1, "created_at": -1 }, plain()),
@@ -96,5 +105,15 @@ pub(super) async fn ensure(messages: &Collection<Document>) -> mongodb::error::R
             index(PURGE, doc! { "purge_at": 1 }, purge),
         ])
         .await?;
-    Ok(())
+    drop_replaced(messages).await
+}
+
+/// Removes what "channel_visible" has taken the place of.
+async fn drop_replaced(messages: &Collection<Document>) -> mongodb::error::Result<()> {
+    match messages.drop_index("channel_newest").await {
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(told) if told.code == INDEX_NOT_FOUND) => {
+            Ok(())
+        }
+        dropped => dropped,
+    }
 }

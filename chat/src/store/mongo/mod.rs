@@ -22,7 +22,7 @@ use mongodb::{
 use quikapp_entities::{MessageId, Timestamp, UserId};
 
 use self::call::Calls;
-use super::{Head, Inserted, MessageStore, PageQuery, Replaced};
+use super::{Head, Inserted, MessageStore, PageQuery, Replaced, Unread, UnreadQuery};
 use crate::{
     Result,
     messages::model::{ChannelKey, Message, ThreadSummary},
@@ -192,6 +192,15 @@ impl MessageStore for MongoStore {
 
     async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
         self.read_newest(keys).await
+    }
+
+    async fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        self.read_unread(reader, queries, limit).await
     }
 
     async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary> {

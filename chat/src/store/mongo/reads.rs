@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Result,
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, PageQuery, Scope},
+    store::{Head, PageQuery, Scope, Unread, UnreadQuery},
 };
 
 /// How much unfinished work one call returns.
@@ -78,6 +78,34 @@ fn newest_of_each(
         "from": "messages",
         "let": { "w": "$_id.w", "c": "$_id.c", "after": "$after" },
         "pipeline": pipeline,
+        "as": "found",
+    } }
+}
+
+/// What `reader` has yet to read in the stretch of each of the `$documents` `{ w, c, after, up_to }`, as an array of one
+/// `{ count, first }` or none in its field `found`.
+fn unread_of_each(reader: UserId, limit: u32) -> Document {
+    let filter = doc! {
+        "visible_ts": { "$gt": 0 },
+        // In the index, so that what the reader wrote is passed over without being looked at.
+        "author_id": { "$ne": binary(reader.0) },
+        "$expr": { "$and": [
+            { "$eq": ["$workspace_id", "$$w"] },
+            { "$eq": ["$channel_id", "$$c"] },
+            { "$gt": ["$visible_ts", "$$after"] },
+            { "$lte": ["$visible_ts", "$$up_to"] },
+        ] },
+    };
+    let one = bson::Bson::Int64(1);
+    doc! { "$lookup": {
+        "from": "messages",
+        "let": { "w": "$_id.w", "c": "$_id.c", "after": "$after", "up_to": "$up_to" },
+        "pipeline": [
+            { "$match": filter },
+            { "$sort": { "visible_ts": 1 } },
+            { "$limit": i64::from(limit) },
+            { "$group": { "_id": null, "count": { "$sum": one }, "first": { "$first": "$_id" } } },
+        ],
         "as": "found",
     } }
 }
@@ -172,6 +200,56 @@ impl MongoStore {
             decoded(rows).await
         };
         self.calls.run("newest", call).await
+    }
+
+    pub(super) async fn read_unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        #[derive(Deserialize)]
+        struct Id {
+            w: Uuid,
+            c: Uuid,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            count: i64,
+            first: Uuid,
+        }
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(rename = "_id")]
+            id: Id,
+            found: Found,
+        }
+        if queries.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let length = queries.len();
+        let documents: Vec<_> = queries
+            .iter()
+            .map(|query| doc! { "_id": floor_id(query.key), "after": query.after, "up_to": query.up_to })
+            .collect();
+        let pipeline =
+            [doc! { "$documents": documents }, unread_of_each(reader, limit), doc! { "$unwind": "$found" }];
+        let database = self.database.clone();
+        let call = async move {
+            let mut rows = database
+                .aggregate(pipeline)
+                .with_type::<Row>()
+                .batch_size(batch(length))
+                .max_time(SERVER_TIME_LIMIT)
+                .await?;
+            let mut unread = Vec::new();
+            while let Some(Row { id, found: Found { count, first } }) = rows.try_next().await? {
+                let first = MessageId(uuid::Uuid::from_bytes(first.bytes()));
+                unread.push((channel_key(id.w, id.c), Unread { count, first }));
+            }
+            Ok(unread)
+        };
+        self.calls.run("unread", call).await
     }
 
     pub(super) async fn read_by_id(&self, ids: &[(ChannelKey, MessageId)]) -> Result<Vec<Message>> {

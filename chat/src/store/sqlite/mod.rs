@@ -20,7 +20,7 @@ use rusqlite::Connection;
 
 pub use self::schema::OpenError;
 use self::{readers::Readers, writer::Writer};
-use super::{Head, Inserted, MessageStore, PageQuery, Replaced};
+use super::{Head, Inserted, MessageStore, PageQuery, Replaced, Unread, UnreadQuery};
 use crate::{
     Error, Result,
     messages::model::{ChannelKey, Message, ThreadSummary},
@@ -136,6 +136,16 @@ impl MessageStore for SqliteStore {
     async fn newest(&self, keys: &[(ChannelKey, i64)]) -> Result<Vec<Message>> {
         let keys = keys.to_vec();
         self.read("newest", move |connection| reads::newest(connection, &keys)).await
+    }
+
+    async fn unread(
+        &self,
+        reader: UserId,
+        queries: &[UnreadQuery],
+        limit: u32,
+    ) -> Result<Vec<(ChannelKey, Unread)>> {
+        let queries = queries.to_vec();
+        self.read("unread", move |connection| reads::unread(connection, reader, &queries, limit)).await
     }
 
     async fn thread_summary(&self, key: ChannelKey, root: MessageId) -> Result<ThreadSummary> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::row::{COLUMNS, decode, decode_key, key_bytes};
 use crate::{
     messages::model::{ChannelKey, Message, ThreadSummary},
-    store::{Head, PageQuery, Scope},
+    store::{Head, PageQuery, Scope, Unread, UnreadQuery},
 };
 
 /// How much unfinished work one call returns.
@@ -133,6 +133,32 @@ pub(super) fn newest(connection: &Connection, keys: &[(ChannelKey, i64)]) -> rus
         messages.extend(statement.query_row(params![workspace, channel, after], decode).optional()?);
     }
     Ok(messages)
+}
+
+pub(super) fn unread(
+    connection: &Connection,
+    reader: UserId,
+    queries: &[UnreadQuery],
+    limit: u32,
+) -> rusqlite::Result<Vec<(ChannelKey, Unread)>> {
+    // The planner would take the timeline's index for the count, and look at what does not count too.
+    let stretch = "FROM messages INDEXED BY messages_visible \
+         WHERE workspace_id = ?1 AND channel_id = ?2 AND in_timeline = 1 AND visible = 1 \
+         AND ts > ?3 AND ts <= ?4 AND author_id <> ?5 ORDER BY ts";
+    // One statement, so that the count and the first of them are of the same moment.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT (SELECT count(*) FROM (SELECT 1 {stretch} LIMIT ?6)), id {stretch} LIMIT min(1, ?6)"
+    ))?;
+    let mut found = Vec::with_capacity(queries.len());
+    for UnreadQuery { key, after, up_to } in queries {
+        let (workspace, channel) = key_bytes(*key);
+        let params = params![workspace, channel, after, up_to, reader.0.into_bytes(), limit];
+        let row = statement.query_row(params, |row| {
+            Ok(Unread { count: row.get(0)?, first: MessageId(Uuid::from_bytes(row.get(1)?)) })
+        });
+        found.extend(row.optional()?.map(|unread| (*key, unread)));
+    }
+    Ok(found)
 }
 
 pub(super) fn thread_summary(

@@ -34,8 +34,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS messages_seq ON messages (workspace_id, channe
 CREATE UNIQUE INDEX IF NOT EXISTS messages_client_message_id
     ON messages (workspace_id, channel_id, author_id, client_message_id) WHERE client_message_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages_timeline ON messages (workspace_id, channel_id, ts) WHERE in_timeline = 1;
-CREATE INDEX IF NOT EXISTS messages_newest
-    ON messages (workspace_id, channel_id, ts) WHERE in_timeline = 1 AND visible = 1;
+-- The newest message, and the number of those that somebody has yet to read, their own passed over by the author.
+CREATE INDEX IF NOT EXISTS messages_visible
+    ON messages (workspace_id, channel_id, ts, author_id) WHERE in_timeline = 1 AND visible = 1;
+DROP INDEX IF EXISTS messages_newest;
 CREATE INDEX IF NOT EXISTS messages_thread
     ON messages (workspace_id, channel_id, thread_root, ts) WHERE thread_root IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages_thread_pending
