@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod together;
 mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
