@@ -36,7 +36,7 @@ pub use quikapp_entities as entities;
 
 use crate::{
     clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication,
-    store::MessageStore,
+    store::MessageStore, together::Together,
 };
 
 /// What a [`Chat`] is made of.
@@ -65,6 +65,7 @@ pub struct Chat {
     pub(crate) env: Environment,
     pub(crate) auth: Arc<Authentication>,
     pub(crate) presence: Arc<presence::Service>,
+    pub(crate) lookups: Arc<Together<access::Lookup>>,
 }
 
 impl Chat {
@@ -77,7 +78,8 @@ impl Chat {
         let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
         let Parts { database: db, store, hub, environment: env, .. } = parts;
         let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
-        Self { db, store, hub, log, env, auth, presence }
+        let lookups = Together::new(access::QUERIES);
+        Self { db, store, hub, log, env, auth, presence, lookups }
     }
 
     /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.
