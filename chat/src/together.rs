@@ -88,6 +88,8 @@ impl<T> Drop for Worker<T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
+
     use super::*;
 
     #[test]

@@ -78,7 +78,7 @@ impl Group {
         let _ = self.done.send(result);
     }
 
-    fn is_written(self) {
+    fn confirm(self) {
         let committed = self.len();
         self.answer(Ok(Inserted { committed, conflict: None }));
     }
@@ -163,7 +163,7 @@ impl Writer {
         };
         let refusal = match self.calls.run("insert", call).await {
             Ok(Outcome::Written) => {
-                groups.into_iter().for_each(Group::is_written);
+                groups.into_iter().for_each(Group::confirm);
                 return Vec::new();
             }
             // Nobody knows how far it got.
@@ -207,7 +207,7 @@ impl Writer {
             // The others do not wait for it.
             tokio::spawn(self.clone().tell_conflict(group, committed, refusal));
         }
-        groups.into_iter().for_each(Group::is_written);
+        groups.into_iter().for_each(Group::confirm);
         rest
     }
 
