@@ -3,6 +3,7 @@
 //!
 //! A proof is not a lock: what must hold at the moment of a change is read again inside the change's transaction.
 
+mod lookups;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use quikapp_entities::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select, SelectTwo};
 
+pub(crate) use self::lookups::{Lookup, QUERIES};
 pub(crate) use self::standing::{VisibleChannels, present, present_as, visible};
 use crate::{Chat, Error, Result, messages::model::ChannelKey};
 

@@ -26,6 +26,7 @@ pub mod sessions;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod together;
 mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
@@ -37,7 +38,7 @@ pub use quikapp_entities as entities;
 
 use crate::{
     clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication,
-    store::MessageStore,
+    store::MessageStore, together::Together,
 };
 
 /// What a [`Chat`] is made of.
@@ -67,6 +68,7 @@ pub struct Chat {
     pub(crate) auth: Arc<Authentication>,
     pub(crate) presence: Arc<presence::Service>,
     pub(crate) told: outbox::Told,
+    pub(crate) lookups: Arc<Together<access::Lookup>>,
 }
 
 impl Chat {
@@ -80,7 +82,8 @@ impl Chat {
         let Parts { database: db, store, hub, environment: env, .. } = parts;
         let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
         let told = outbox::Told::start(db.clone());
-        Self { db, store, hub, log, env, auth, presence, told }
+        let lookups = Together::new(access::QUERIES);
+        Self { db, store, hub, log, env, auth, presence, told, lookups }
     }
 
     /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.

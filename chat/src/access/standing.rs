@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use quikapp_entities::{
-    ChannelId, UserId,
+    ChannelId,
     channel_members::{self, MembershipStatus},
     channels::{self, ChannelType},
     workspace_members::{self, MemberRole},
 };
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, JoinType, QueryFilter, QueryResult,
-    QuerySelect, QueryTrait, RelationDef, SelectTwo, TryGetError,
+    ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, JoinType, QueryResult, QuerySelect,
+    QueryTrait, RelationDef, SelectTwo, TryGetError,
     sea_query::{Expr, ExprTrait, SimpleExpr},
 };
 
@@ -79,7 +79,8 @@ pub(crate) fn present_as(name: &'static str) -> SimpleExpr {
         .is_in([MembershipStatus::Active, MembershipStatus::Muted])
 }
 
-const VIEWER_ROLE: &str = "viewer_role";
+/// The column of the viewer's role in the workspace.
+pub(super) const VIEWER_ROLE: &str = "viewer_role";
 
 impl FromQueryResult for Standing {
     fn from_query_result(row: &QueryResult, _: &str) -> std::result::Result<Self, DbErr> {
@@ -96,22 +97,28 @@ impl FromQueryResult for Standing {
     }
 }
 
-fn members_of(user: UserId) -> RelationDef {
+/// The user's membership in the channel, of any status.
+pub(super) fn members_of(user: impl Into<Expr>) -> RelationDef {
+    let user = user.into();
     channels::Entity::belongs_to(channel_members::Entity)
         .from(channels::Column::Id)
         .to(channel_members::Column::ChannelId)
         .on_condition(move |_, members| {
-            Condition::all().add(ExprTrait::eq(Expr::col((members, channel_members::Column::UserId)), user))
+            Condition::all()
+                .add(ExprTrait::eq(Expr::col((members, channel_members::Column::UserId)), user.clone()))
         })
         .into()
 }
 
-fn workspace_members_of(user: UserId) -> RelationDef {
+/// The user's membership in the channel's workspace.
+pub(super) fn workspace_members_of(user: impl Into<Expr>) -> RelationDef {
+    let user = user.into();
     channels::Entity::belongs_to(workspace_members::Entity)
         .from(channels::Column::WorkspaceId)
         .to(workspace_members::Column::WorkspaceId)
         .on_condition(move |_, members| {
-            Condition::all().add(ExprTrait::eq(Expr::col((members, workspace_members::Column::UserId)), user))
+            Condition::all()
+                .add(ExprTrait::eq(Expr::col((members, workspace_members::Column::UserId)), user.clone()))
         })
         .into()
 }
@@ -119,8 +126,7 @@ fn workspace_members_of(user: UserId) -> RelationDef {
 impl Chat {
     /// What the store knows of the viewer and this channel; none outside of the viewer's workspaces.
     pub(crate) async fn standing(&self, viewer: &Viewer, channel: ChannelId) -> Result<Option<Standing>> {
-        let found = self.standings(viewer, |query| query.filter(channels::Column::Id.eq(channel))).await?;
-        Ok(found.into_iter().next())
+        self.look_up(viewer.user, channel).await
     }
 
     /// One query for all that the proofs need: the channels, the viewer's memberships in them and the viewer's role in

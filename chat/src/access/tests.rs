@@ -305,3 +305,40 @@ async fn proofs_cost_one_query_however_many() {
         assert_eq!(chat.store_queries().0 - before, 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proofs_asked_for_together_share_queries_and_are_each_of_their_own() {
+    for world in World::all().await {
+        let chat = &world.chat;
+        let owner = world.workspace(&world.user("owner").await).await;
+        let stranger = world.user("stranger").await;
+        let (bob, _) = world.member(&owner, "bob", MemberRole::Member).await;
+        let mut ids = Vec::new();
+        for n in 0..20 {
+            let kind = if n % 2 == 0 { ChannelType::Public } else { ChannelType::Private };
+            ids.push(
+                chat.create_channel(&owner, channel(kind, &format!("c{n}"))).await.unwrap().channel().id,
+            );
+        }
+        let viewers = [(*owner.viewer(), "++"), (bob, "+N"), (stranger, "NN")];
+        let asked: Vec<_> = (0..240).map(|n| (n % 20, viewers[n / 20 % 3])).collect();
+        let before = chat.store_queries().0;
+        let found = join_all(asked.iter().map(|(n, (viewer, _))| chat.channel_reader(viewer, ids[*n]))).await;
+        let queries = chat.store_queries().0 - before;
+        assert!(queries <= 60, "240 look-ups took {queries} queries");
+        for ((n, (viewer, expected)), found) in asked.iter().zip(found) {
+            assert_eq!(letter(&found), char::from(expected.as_bytes()[n % 2]), "channel {n}");
+            if let Ok(reader) = found {
+                assert_eq!((reader.channel().id, reader.viewer()), (ids[*n], viewer));
+                assert_eq!(reader.membership().is_some(), viewer == owner.viewer());
+            }
+        }
+        // Nothing is remembered.
+        let general = chat.channel_member(owner.viewer(), ids[0]).await.unwrap();
+        chat.join_channel(&bob, ids[0]).await.unwrap();
+        chat.channel_member(&bob, ids[0]).await.unwrap();
+        chat.remove_channel_member(&general, bob.user()).await.unwrap();
+        let after = join_all((0..40).map(|_| chat.channel_reader(&bob, ids[0]))).await;
+        assert!(after.iter().all(|found| letter(found) == 'N'));
+    }
+}

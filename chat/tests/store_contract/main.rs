@@ -4,6 +4,7 @@
 
 mod faults;
 mod fixture;
+mod groups;
 mod model;
 mod races;
 mod random;
@@ -60,6 +61,11 @@ macro_rules! on_both {
                 crate::faults::an_absent_server_is_told_in_one_line().await;
             }
 
+            contract!(servers:
+                groups::channels_share_inserts,
+                groups::a_refused_document_fails_its_own_channel_only,
+            );
+
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn indexes_are_there_and_used() {
                 crate::fixture::servers(async |subject| crate::faults::indexes_are_there_and_used(subject).await)
@@ -96,6 +102,8 @@ on_both! {
     threads::thread_pages_hold_replies_only,
     threads::a_summary_is_counted_afresh,
     threads::pending_replies_are_found_and_cleared,
+    groups::each_of_many_channels_gets_its_own_prefix,
+    groups::channels_with_two_writers_each_stay_dense,
     races::writers_that_race_leave_no_gap_and_no_repeat,
     races::a_store_answers_after_many_callers_went_away,
     races::one_of_many_replacements_wins,

@@ -12,7 +12,7 @@ use super::document::DecodeError;
 use crate::Error;
 
 /// How long a caller waits for an answer.
-const TIME_LIMIT: Duration = Duration::from_millis(4_500);
+pub(super) const TIME_LIMIT: Duration = Duration::from_millis(4_500);
 /// How long a call may go on after its caller has given up. Ending it closes its connection, so it must not happen in the
 /// ordinary course of things, and must happen at last when a server has vanished without a word.
 const ABANDON: Duration = Duration::from_secs(30);
@@ -54,11 +54,9 @@ impl From<bson::error::Error> for Failure {
     }
 }
 
-/// A unique index that refused a write.
+/// A unique index that refused the write of one document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Duplicate {
-    /// Which one of a grouped insert, from 0; the ones before it are written.
-    pub(super) at: usize,
     /// The index.
     pub(super) index: String,
 }
@@ -66,21 +64,47 @@ pub(super) struct Duplicate {
 impl Duplicate {
     /// The duplicate that `error` tells of, if it tells of one and of nothing worse.
     pub(super) fn of(error: &DriverError) -> Option<Self> {
-        let (at, code, message) = match error.kind.as_ref() {
-            ErrorKind::Write(WriteFailure::WriteError(error)) => (0, error.code, &error.message),
-            ErrorKind::InsertMany(many) if many.write_concern_error.is_none() => {
-                let error = many.write_errors.as_ref()?.first()?;
-                (error.index, error.code, &error.message)
-            }
-            _ => return None,
-        };
-        if code != DUPLICATE_KEY {
-            return None;
+        let ErrorKind::Write(WriteFailure::WriteError(error)) = error.kind.as_ref() else { return None };
+        index_in(error.code, &error.message).map(|index| Self { index })
+    }
+}
+
+/// The unique index that refused, if that is what the server says.
+fn index_in(code: i32, message: &str) -> Option<String> {
+    if code != DUPLICATE_KEY {
+        return None;
+    }
+    // `E11000 duplicate key error collection: chat.messages index: channel_seq dup key: { … }`: what users wrote comes only
+    // behind the index.
+    let (_, rest) = message.split_once(" index: ")?;
+    Some(rest.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// An ordered insert that the server refused, in whole or from one document on, for a reason that does not pass.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The first document that is not written, from 0; the ones before it are. None if the server took nothing of it.
+    pub(super) at: Option<usize>,
+    /// The unique index that the document collided in, if it was that.
+    pub(super) index: Option<String>,
+    /// The driver's words.
+    pub(super) failure: Failure,
+}
+
+impl Refusal {
+    /// Tells a refusal from a failure after which it is not known what was written.
+    pub(super) fn of(error: DriverError) -> Result<Self, Failure> {
+        if is_passing(&error) {
+            return Err(error.into());
         }
-        // `E11000 duplicate key error collection: chat.messages index: channel_seq dup key: { … }`: what users wrote comes
-        // only behind the index.
-        let (_, rest) = message.split_once(" index: ")?;
-        Some(Self { at, index: rest.split(' ').next().unwrap_or_default().to_owned() })
+        let (at, index) = match error.kind.as_ref() {
+            ErrorKind::InsertMany(many) => match many.write_errors.as_deref() {
+                Some([first, ..]) => (Some(first.index), index_in(first.code, &first.message)),
+                _ => return Err(error.into()),
+            },
+            _ => (None, None),
+        };
+        Ok(Self { at, index, failure: error.into() })
     }
 }
 
@@ -104,11 +128,12 @@ fn is_passing(error: &DriverError) -> bool {
     passing || error.contains_label(RETRYABLE_WRITE_ERROR)
 }
 
-fn unavailable() -> Error {
+pub(super) fn unavailable() -> Error {
     Error::Unavailable { store: "message store" }
 }
 
-fn tell(what: &'static str, failure: &Failure) -> Error {
+/// Logs a failure and sorts it for the domain.
+pub(super) fn tell(what: &'static str, failure: &Failure) -> Error {
     match failure {
         Failure::Driver(error) if is_passing(error) => {
             tracing::warn!(what, %error, "the message store does not answer");

@@ -5,6 +5,7 @@ mod document;
 mod floors;
 mod indexes;
 mod reads;
+mod writer;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use mongodb::{
 };
 use quikapp_entities::{MessageId, Timestamp, UserId};
 
-use self::call::Calls;
+use self::{call::Calls, writer::Writer};
 use super::{Head, Inserted, MessageStore, PageQuery, Replaced, Unread, UnreadQuery};
 use crate::{
     Result,
@@ -74,6 +75,7 @@ pub struct MongoStore {
     messages: Collection<RawDocumentBuf>,
     clocks: Collection<Document>,
     calls: Arc<Calls>,
+    writer: Writer,
 }
 
 impl MongoStore {
@@ -119,11 +121,14 @@ impl MongoStore {
             .read_concern(ReadConcern::majority())
             .selection_criteria(primary)
             .build();
+        let (messages, calls) =
+            (database.collection_with_options("messages", options.clone()), Arc::default());
         let store = Self {
-            messages: database.collection_with_options("messages", options.clone()),
+            writer: Writer::new(messages.clone(), Arc::clone(&calls)),
+            messages,
             clocks: database.collection_with_options("channel_clocks", options),
             database,
-            calls: Arc::default(),
+            calls,
         };
         store.heal_floors().await.map_err(|error| OpenError::Refused(error.to_string()))?;
         Ok(store)

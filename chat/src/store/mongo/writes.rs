@@ -11,11 +11,12 @@ use super::{
     call::{Duplicate, Failure, SERVER_TIME_LIMIT},
     document::{binary, encode},
     floors, indexes,
+    writer::Content,
 };
 use crate::{
     Error, Result,
     messages::model::{ChannelKey, Message},
-    store::{Conflict, Inserted, Replaced},
+    store::{Inserted, Replaced},
 };
 
 /// How many messages one call removes.
@@ -40,7 +41,7 @@ fn encoded(message: &Message) -> Result<RawDocumentBuf> {
 }
 
 /// Whether the author of `message` has already sent its `client_message_id` to its channel.
-async fn is_repeat(
+pub(super) async fn is_repeat(
     messages: &Collection<RawDocumentBuf>,
     key: ChannelKey,
     author: Uuid,
@@ -68,34 +69,7 @@ impl MongoStore {
             .iter()
             .map(|message| (binary(message.author.0), message.client_message_id.clone()))
             .collect();
-        let (collection, calls) = (self.messages.clone(), self.calls.clone());
-        let call = async move {
-            let all = documents.len();
-            let Err(error) = collection.insert_many(documents).ordered(true).await else {
-                return Ok(Inserted { committed: all, conflict: None });
-            };
-            let Some(duplicate) = Duplicate::of(&error) else { return Err(error.into()) };
-            // The server names only the first index that refused.
-            let client_id =
-                client_ids.get(duplicate.at).and_then(|(author, id)| Some((*author, id.as_ref()?)));
-            let conflict = match (duplicate.index.as_str(), client_id) {
-                (indexes::CLIENT_MESSAGE_ID, _) => Conflict::ClientMessageId,
-                (indexes::SEQ | indexes::TICKS, None) => Conflict::Tick,
-                (indexes::SEQ | indexes::TICKS | indexes::ID, Some((author, id))) => {
-                    calls.add();
-                    if is_repeat(&collection, key, author, id).await? {
-                        Conflict::ClientMessageId
-                    } else if duplicate.index == indexes::ID {
-                        return Err(error.into());
-                    } else {
-                        Conflict::Tick
-                    }
-                }
-                _ => return Err(error.into()),
-            };
-            Ok(Inserted { committed: duplicate.at, conflict: Some(conflict) })
-        };
-        self.calls.run("insert", call).await
+        self.writer.write(Content { key, documents, client_ids }).await
     }
 
     pub(super) async fn write_again(&self, message: &Message, expected_seq: i64) -> Result<Replaced> {
