@@ -43,6 +43,10 @@ pub(crate) struct Messages {
     pub(crate) refused: AtomicUsize,
     /// Whether it writes, and says that it does not answer.
     pub(crate) forgets: AtomicBool,
+    /// Whether new messages fail as by a bug, like one whose id is there as somebody else's.
+    pub(crate) fails: AtomicBool,
+    /// How often one did.
+    pub(crate) failed: AtomicUsize,
 }
 
 const UNAVAILABLE: Error = Error::Unavailable { store: "message store" };
@@ -83,6 +87,10 @@ impl MessageStore for Messages {
             if own_id(message).is_some_and(|id| stored.iter().any(|one| own_id(one).as_ref() == Some(&id))) {
                 inserted.conflict = Some(Conflict::ClientMessageId);
                 break;
+            }
+            if self.fails.load(Ordering::SeqCst) || stored.iter().any(|one| one.id == message.id) {
+                self.failed.fetch_add(1, Ordering::SeqCst);
+                return Err(Error::Internal);
             }
             if stored.last().is_some_and(|last| last.seq >= message.seq) {
                 inserted.conflict = Some(Conflict::Tick);

@@ -12,6 +12,7 @@ both_modes!(
     a_viewers_stream_follows_joins_and_leaves,
     what_happened_while_away_in_channels_joined_and_left_is_told,
     workspaces_profiles_and_new_channels_are_told,
+    a_workspace_that_two_admins_rename_is_told_twice,
     cursors_of_others_are_refused,
 );
 
@@ -249,6 +250,21 @@ async fn workspaces_profiles_and_new_channels_are_told(mode: Mode) {
     assert_eq!((count("UserUpdated"), count("WorkspaceUpdated"), count("ChannelCreated")), (1, 1, 1));
     let text = serde_json::to_string(&items).unwrap();
     assert!(text.contains(&name) && !text.contains("Grace") && !text.contains(&private));
+}
+
+async fn a_workspace_that_two_admins_rename_is_told_twice(mode: Mode) {
+    let world = World::new(mode).await;
+    let (reader, admin) = (world.member().await, world.member_as("ADMIN").await);
+    let socket = reader.socket().await;
+    let mut stream = follow(&socket, &reader).await;
+    let rename = "mutation($id: ID!, $name: String!) {
+        updateWorkspace(id: $id, input: { name: $name }) { workspace { id } }
+    }";
+    for (by, name) in [(&world.owner, "Ships"), (&admin, "Boats"), (&world.owner, "Rafts")] {
+        by.query(rename, json!({ "id": world.workspace, "name": name })).await.ok();
+        let told = next_of(&mut stream, "WorkspaceUpdated").await;
+        assert_eq!(told["event"]["workspace"]["name"], name);
+    }
 }
 
 async fn cursors_of_others_are_refused(mode: Mode) {

@@ -35,6 +35,8 @@ use crate::{
 pub const TICK_MEMORY: Duration = Duration::from_mins(10);
 /// How long a lane goes by a head without looking again.
 pub const HEAD_TRUST: Duration = Duration::from_mins(1);
+/// How often an entry is looked for and made where others make the same one, or one beside it, at the same time.
+const NOTE_TRIES: usize = 3;
 /// Changes that may wait in a lane; one more waits for room, which slows its sender down.
 const LANE_ROOM: usize = 4_096;
 
@@ -191,7 +193,8 @@ impl Log {
         Ok(self.append(key, self.system_draft(author, event, id)).await?.message)
     }
 
-    /// Writes that something changed again: one entry for each `id`, which takes the next tick every time.
+    /// Writes that something changed again: one entry for each `id`, whoever wrote it first, which takes the next tick every
+    /// time.
     pub async fn note(
         &self,
         key: ChannelKey,
@@ -199,15 +202,27 @@ impl Log {
         event: SystemEvent,
         id: MessageId,
     ) -> Result<()> {
-        let appended = self.append(key, self.system_draft(author, event.clone(), id)).await?;
-        if appended.deduplicated {
+        let mut refused = Error::Internal;
+        for _ in 0..NOTE_TRIES {
+            let event_now = event.clone();
             let again = Alteration::new(move |message| {
-                message.system = Some(event.clone());
+                message.system = Some(event_now.clone());
                 Ok(Some(Aspect::Content))
             });
-            self.alter(key, appended.message.id, again).await?;
+            match self.alter(key, id, again).await {
+                Err(Error::NotFound(_)) => {}
+                done => return done.map(|_| ()),
+            }
+            match self.append(key, self.system_draft(author, event.clone(), id)).await {
+                Ok(appended) if !appended.deduplicated => return Ok(()),
+                // The same by the same author was faster, and may have told of an earlier change.
+                Ok(_) => {}
+                Err(error @ Error::Unavailable { .. }) => return Err(error),
+                // By its id alone it is no repeat: somebody else's was faster. Or only a neighbour's in the same write.
+                Err(error) => refused = error,
+            }
         }
-        Ok(())
+        Err(refused)
     }
 
     /// Revises the entry `id`, of which there is one that takes the next tick every time, as in [`Log::note`]: `revision`

@@ -138,6 +138,43 @@ async fn what_the_message_store_refused_comes_by_itself_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_workspace_is_told_whoever_changes_it() {
+    for scene in Scene::all().await {
+        let log = workspace_log(scene.owner.id());
+        let entry = || {
+            let all = scene.world.messages.of(log).into_iter();
+            let mut entries = all.filter(|message| message.system == Some(SystemEvent::WorkspaceUpdated));
+            let entry = entries.next().map(|entry| entry.seq);
+            assert!(entries.next().is_none(), "two entries");
+            entry
+        };
+        let (_, admin) = scene.world.member(&scene.owner, "Eve", MemberRole::Admin).await;
+        let mut before = None;
+        for (by, name) in [(&scene.owner, "Ships"), (&admin, "Boats"), (&scene.owner, "Rafts")] {
+            let changes = WorkspaceChanges { name: Some(name.into()), ..WorkspaceChanges::default() };
+            scene.world.chat.update_workspace(by, changes).await.unwrap();
+            assert!(entry() > before, "{name} was not told");
+            before = entry();
+        }
+        scene.all_is_crossed_out().await;
+
+        // At the same time, and nobody was first.
+        let part = UserId(Uuid::now_v7());
+        let event = SystemEvent::UserUpdated { user: part };
+        let authors = (0..8).map(|_| UserId(Uuid::now_v7()));
+        let untold = authors.map(|author| Untold::of_workspace(scene.owner.id(), author, event.clone()));
+        let telling = untold.map(|one| {
+            let chat = scene.world.chat.clone();
+            tokio::spawn(async move { chat.tell_one(&one).await })
+        });
+        for told in futures_util::future::join_all(telling).await {
+            told.unwrap().unwrap();
+        }
+        assert_eq!(scene.told_in(log).iter().filter(|one| **one == event).count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_line_about_the_same_person_is_told_before_a_later_one() {
     for scene in Scene::all().await {
         scene.refuse(true);
