@@ -7,13 +7,17 @@
 //! again. Rows about the same person in the same channel are told in the order of their changes, whoever tells them,
 //! because streams fold them: see [`Chat::tell`].
 
+mod failed;
 mod left_over;
 #[cfg(test)]
 mod tests;
 mod told;
 mod untold;
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures_util::{StreamExt, stream};
 use quikapp_entities::{
@@ -49,6 +53,15 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// What could not be told, while rows are told.
+#[derive(Default)]
+struct Hindered {
+    /// Where a row stays, and so those behind it.
+    stuck: HashSet<Sequence>,
+    /// Whether the message store does not answer.
+    is_away: bool,
+}
+
 impl Chat {
     /// Tells what was written down by [`keep`], when its transaction is committed. What cannot be told now is left over:
     /// the change itself is made, so the caller does not fail for it.
@@ -62,7 +75,7 @@ impl Chat {
             Ok(earlier) => due.extend(earlier),
             Err(error) => tracing::debug!(%error, "lines of a timeline are late"),
         }
-        self.tell_now(due, &mut HashSet::new()).await;
+        self.tell_now(due, &mut Hindered::default()).await;
     }
 
     /// Tells all nodes whose access is to be looked at again.
@@ -115,34 +128,63 @@ impl Chat {
         Ok(known.collect())
     }
 
-    /// Tells rows, those of one sequence one after the other. Where one cannot be told its sequence is `stuck`, and those
-    /// behind it stay. Tells whether the message store does not answer.
-    async fn tell_now(&self, mut due: Vec<Untold>, stuck: &mut HashSet<Sequence>) -> bool {
-        let mut is_unavailable = false;
-        loop {
+    /// Tells rows, those of one sequence one after the other. Where one cannot be told, those behind it stay; when the
+    /// message store does not answer, no more are begun.
+    async fn tell_now(&self, due: Vec<Untold>, hindered: &mut Hindered) {
+        // These are announced already, and nothing more is to be told of them.
+        let (announced, mut due): (Vec<_>, Vec<_>) = due.into_iter().partition(Untold::is_announcement);
+        self.told.cross_out(announced.into_iter().map(|one| one.id).collect());
+        while !hindered.is_away {
+            let now = self.env.now();
             let mut begun = HashSet::new();
-            let (first, rest): (Vec<_>, Vec<_>) = due
+            let (mut first, rest): (Vec<_>, Vec<_>) = due
                 .into_iter()
-                .filter(|one| !stuck.contains(&one.sequence()))
+                .filter(|one| !hindered.stuck.contains(&one.sequence()))
                 .partition(|one| begun.insert(one.sequence()));
             if first.is_empty() {
-                return is_unavailable;
+                return;
             }
             due = rest;
-            let telling = stream::iter(first).map(|one| async move { (self.tell_one(&one).await, one) });
+            first.retain(|one| {
+                let rests = self.told.failed.rests(one.id, now);
+                if rests {
+                    hindered.stuck.insert(one.sequence());
+                }
+                !rests
+            });
+            let is_away = &AtomicBool::new(false);
+            let telling = stream::iter(first).map(|one| async move {
+                if is_away.load(Ordering::SeqCst) {
+                    return (Err(Error::Unavailable { store: "message store" }), one);
+                }
+                let result = self.tell_one(&one).await;
+                if matches!(result, Err(Error::Unavailable { .. })) {
+                    is_away.store(true, Ordering::SeqCst);
+                }
+                (result, one)
+            });
             let results: Vec<_> = telling.buffer_unordered(TOLD_AT_ONCE).collect().await;
             let mut told = Vec::with_capacity(results.len());
             for (result, one) in results {
                 match result {
                     Ok(()) => told.push(one.id),
                     Err(error) => {
-                        tracing::debug!(channel = %one.key.channel, %error, "a line of a timeline is late");
-                        is_unavailable |= matches!(error, Error::Unavailable { .. });
-                        stuck.insert(one.sequence());
+                        hindered.stuck.insert(one.sequence());
+                        self.is_late(&one, &error);
                     }
                 }
             }
             self.told.cross_out(told);
+            hindered.is_away = is_away.load(Ordering::SeqCst);
+        }
+    }
+
+    fn is_late(&self, untold: &Untold, error: &Error) {
+        let Untold { id, key, .. } = untold;
+        if matches!(error, Error::Unavailable { .. }) {
+            tracing::debug!(channel = %key.channel, %error, "a line of a timeline is late");
+        } else if self.told.failed.note(*id, self.env.now()) {
+            tracing::error!(id = %id.0, channel = %key.channel, %error, "a change cannot be told");
         }
     }
 

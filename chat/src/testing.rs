@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::{
     Chat, Error, Parts, Result,
     access::{Viewer, WorkspaceMember},
-    clock::Environment,
+    clock::{Clock, Environment, SystemClock, SystemRandom},
     database::Database,
     live::Hub,
     messages::model::{ChannelKey, Message, ThreadSummary},
@@ -41,6 +41,8 @@ pub(crate) struct Messages {
     pub(crate) refuses: AtomicBool,
     /// How often it did so.
     pub(crate) refused: AtomicUsize,
+    /// Whether it never answers to a write.
+    pub(crate) hangs: AtomicBool,
     /// Whether it writes, and says that it does not answer.
     pub(crate) forgets: AtomicBool,
     /// Whether new messages fail as by a bug, like one whose id is there as somebody else's.
@@ -78,6 +80,9 @@ impl MessageStore for Messages {
         if self.refuses.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(UNAVAILABLE);
+        }
+        if self.hangs.load(Ordering::SeqCst) {
+            return std::future::pending().await;
         }
         let mut by_channel = self.by_channel.lock().unwrap();
         let stored = by_channel.entry(key).or_default();
@@ -172,10 +177,21 @@ impl MessageStore for Messages {
     }
 }
 
+/// The machine's clock, moved on by so many milliseconds.
+#[derive(Clone, Default)]
+struct Moved(Arc<AtomicI64>);
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// A domain with an empty database.
 pub(crate) struct World {
     pub(crate) chat: Chat,
     pub(crate) messages: Arc<Messages>,
+    clock: Moved,
     /// The database is gone with it.
     _directory: tempfile::TempDir,
 }
@@ -213,7 +229,8 @@ impl World {
         quikapp_migration::migrate(&connection).await.unwrap();
         let messages = Arc::new(Messages::default());
         let store: Arc<dyn MessageStore> = Arc::clone(&messages) as _;
-        let environment = Environment::default();
+        let clock = Moved::default();
+        let environment = Environment::new(clock.clone(), SystemRandom);
         let hub = Hub::alone(Arc::clone(&store), &environment);
         let parts = Parts {
             database: Database::new(connection),
@@ -223,7 +240,12 @@ impl World {
             jwt_secret: vec![7; 32],
             presence: crate::presence::Timing::default(),
         };
-        Self { chat: Chat::new(parts), messages, _directory: directory }
+        Self { chat: Chat::new(parts), messages, clock, _directory: directory }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: std::time::Duration) {
+        self.clock.0.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// A new account, signed in.

@@ -10,10 +10,7 @@ use quikapp_entities::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{
-    Untold,
-    untold::{Notice, Sequence},
-};
+use super::{Hindered, Untold, untold::Notice};
 use crate::{Chat, Result};
 
 /// Rows looked at together.
@@ -30,7 +27,7 @@ pub struct LeftOver {
     /// The rows of the call before: whose access is to be looked at was announced.
     announced: HashSet<MessageId>,
     /// Whether the message store did not answer at the call before: then one row is tried before the others.
-    is_away: bool,
+    pub(super) is_away: bool,
     warned: Option<Timestamp>,
 }
 
@@ -60,64 +57,78 @@ impl LeftOver {
         let newest: Option<Option<i64>> = db.read(newest.into_tuple().one(db.pool())).await?;
         let newest = newest.flatten().unwrap_or(0);
         let due = newest.min(std::mem::replace(&mut self.seen, newest));
-        let (mut stuck, mut announced) = (HashSet::new(), HashSet::new());
-        let (mut after, mut is_away) = (0, false);
+        // All of them before anything is told: the message store may not answer for long, and these do not need it.
+        self.announce(due).await?;
+        let mut hindered = Hindered::default();
         let mut oldest: Option<Timestamp> = None;
-        while after < due {
-            let query = outbox::Entity::find()
-                .filter(Column::Position.gt(after))
-                .filter(Column::Position.lte(due))
-                .order_by_asc(Column::Position)
-                .limit(AT_ONCE as u64);
-            let rows = self.chat.db.read(query.all(self.chat.db.pool())).await?;
+        let mut after = 0;
+        while after < due && !hindered.is_away {
+            let rows = self.page(after, due).await?;
             let Some(last) = rows.last() else { break };
             after = last.position;
             oldest = oldest.or_else(|| rows.first().map(|row| row.created_at));
-            let mut due = self.announce_page(&rows, &mut announced, &mut stuck).await?;
-            // Without the message store the others cannot be told either, but what streams are to look at can.
-            if !is_away && !due.is_empty() && std::mem::take(&mut self.is_away) {
-                let first = due.drain(..1).collect();
-                is_away = self.chat.tell_now(first, &mut stuck).await;
+            let mut due = self.present(&rows, &mut hindered).await?;
+            // Without the message store the others cannot be told either.
+            let now = self.chat.env.now();
+            let needs_it = |one: &Untold| !one.is_announcement() && !self.chat.told.failed.rests(one.id, now);
+            if self.is_away
+                && let Some(first) = due.iter().position(needs_it)
+            {
+                self.is_away = false;
+                self.chat.tell_now(vec![due.remove(first)], &mut hindered).await;
             }
-            if !is_away {
-                is_away = self.chat.tell_now(due, &mut stuck).await;
-            }
+            self.chat.tell_now(due, &mut hindered).await;
         }
-        self.is_away = is_away;
-        self.announced = announced;
-        if is_away || !stuck.is_empty() {
+        self.is_away = hindered.is_away;
+        if hindered.is_away || !hindered.stuck.is_empty() {
             self.warn(oldest);
         }
         Ok(())
     }
 
-    /// Announces what was not announced at the call before; gives what is to be told.
-    async fn announce_page(
-        &self,
-        rows: &[outbox::Model],
-        announced: &mut HashSet<MessageId>,
-        stuck: &mut HashSet<Sequence>,
-    ) -> Result<Vec<Untold>> {
+    async fn page(&self, after: i64, due: i64) -> Result<Vec<outbox::Model>> {
+        let query = outbox::Entity::find()
+            .filter(Column::Position.gt(after))
+            .filter(Column::Position.lte(due))
+            .order_by_asc(Column::Position)
+            .limit(AT_ONCE as u64);
+        Ok(self.chat.db.read(query.all(self.chat.db.pool())).await?)
+    }
+
+    /// Announces what was not announced at the call before.
+    async fn announce(&mut self, due: i64) -> Result<()> {
+        let mut announced = HashSet::new();
+        let mut after = 0;
+        while after < due {
+            let rows = self.page(after, due).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.position;
+            let rows = rows.iter().filter(|row| !self.chat.told.contains(row.id));
+            let mut new: Vec<_> = rows.filter_map(Untold::of_row).collect();
+            announced.extend(new.iter().map(|one| one.id));
+            new.retain(|one| !self.announced.contains(&one.id));
+            self.chat.announce(&new);
+        }
+        self.announced = announced;
+        Ok(())
+    }
+
+    /// What is to be told of these rows; what has no place any more is crossed out.
+    async fn present(&self, rows: &[outbox::Model], hindered: &mut Hindered) -> Result<Vec<Untold>> {
         let exists = self.existing(rows).await?;
-        let (mut due, mut gone, mut new) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
+        let mut due = Vec::with_capacity(rows.len());
+        let mut gone = Vec::new();
         for row in rows.iter().filter(|row| !self.chat.told.contains(row.id)) {
-            let Some(untold) = Untold::of_row(row) else {
+            match Untold::of_row(row) {
+                Some(untold) if exists(&untold) => due.push(untold),
+                Some(untold) => gone.push(untold.id),
                 // Of a newer version, whose nodes understand it.
-                stuck.insert((row.channel_id, row.subject_id));
-                continue;
-            };
-            if !exists(&untold) {
-                gone.push(untold.id);
-                continue;
+                None => {
+                    hindered.stuck.insert((row.channel_id, row.subject_id));
+                }
             }
-            announced.insert(untold.id);
-            if !self.announced.contains(&untold.id) {
-                new.push(untold.clone());
-            }
-            due.push(untold);
         }
         self.chat.told.cross_out(gone);
-        self.chat.announce(&new);
         Ok(due)
     }
 

@@ -241,6 +241,25 @@ async fn a_change_of_access_is_announced_while_the_message_store_is_away_and_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_changes_of_access_are_announced_before_the_message_store_is_waited_for() {
+    for scene in Scene::all().await {
+        scene.world.messages.hangs.store(true, Ordering::SeqCst);
+        let workspace = scene.owner.id();
+        // More than are looked at together.
+        scene.commit((0..300).map(|_| scene.line(scene.left())).collect()).await;
+        scene.commit(vec![Untold::access(workspace, None, [scene.bob.user()], scene.bob.user())]).await;
+        let mut controls = scene.world.chat.hub().controls();
+        let mut left_over = scene.world.chat.left_over();
+        let telling = tokio::spawn(async move { left_over.tell().await });
+        let expected = Control::AccessChanged { user: scene.bob.user(), workspace, channel: None };
+        let announced = async { while controls.recv().await != Ok(expected) {} };
+        tokio::time::timeout(Duration::from_secs(10), announced).await.expect("it was not announced");
+        assert!(!telling.is_finished());
+        telling.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_just_now_is_left_to_its_own_node() {
     for mut scene in Scene::all().await {
         scene.left_over.tell().await.unwrap();
@@ -289,14 +308,61 @@ async fn one_row_is_tried_while_the_message_store_is_away_and_all_when_it_is_bac
     for mut scene in Scene::all().await {
         scene.refuse(true);
         let people: Vec<_> = (0..300).map(|_| UserId(Uuid::now_v7())).collect();
+        let access = Untold::access(scene.owner.id(), None, [scene.bob.user()], scene.bob.user());
+        scene.commit(vec![access]).await;
         scene.commit(Untold::entered(scene.key(), scene.bob.user(), &people)).await;
+        scene.left_over = scene.world.chat.left_over();
+        scene.left_over.is_away = true;
         scene.left_over.tell().await.unwrap();
+        assert_eq!(scene.world.messages.refused.load(Ordering::SeqCst), 1);
         let before = scene.world.messages.refused.load(Ordering::SeqCst);
         scene.left_over.tell().await.unwrap();
         assert_eq!(scene.world.messages.refused.load(Ordering::SeqCst) - before, 1);
         scene.refuse(false);
         scene.left_over.tell().await.unwrap();
         assert_eq!(scene.told().len(), people.len());
+        scene.all_is_crossed_out().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_does_not_wait_for_each_of_its_lines_while_the_message_store_is_away() {
+    for scene in Scene::all().await {
+        scene.refuse(true);
+        // Each in its own lane, as these are written together.
+        let untold: Vec<_> = (0..300)
+            .map(|_| {
+                let key = ChannelKey { channel: ChannelId(Uuid::now_v7()), ..scene.key() };
+                Untold::line(key, scene.bob.user(), scene.left())
+            })
+            .collect();
+        scene.commit(untold.clone()).await;
+        scene.world.chat.tell(untold).await;
+        let refused = || scene.world.messages.refused.load(Ordering::SeqCst);
+        assert!((1..=TOLD_AT_ONCE).contains(&refused()), "{} were tried", refused());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_told_rests_and_keeps_nobody_else_waiting() {
+    for mut scene in Scene::all().await {
+        let fails = |fails| scene.world.messages.fails.store(fails, Ordering::SeqCst);
+        let failed = || scene.world.messages.failed.load(Ordering::SeqCst);
+        fails(true);
+        scene.leave().await;
+        assert_eq!(failed(), 1);
+        scene.left_over.tell().await.unwrap();
+        assert_eq!(failed(), 1, "it was tried again at once");
+        fails(false);
+        scene.join().await;
+        let other = SystemEvent::MemberJoined { user: UserId(Uuid::nil()) };
+        scene.commit(vec![scene.line(other.clone())]).await;
+        let mut left_over = scene.world.chat.left_over();
+        left_over.tell().await.unwrap();
+        assert_eq!(scene.told(), std::slice::from_ref(&other));
+        scene.world.pass(Duration::from_secs(11));
+        left_over.tell().await.unwrap();
+        assert_eq!(scene.told(), [other, scene.left(), scene.joined()]);
         scene.all_is_crossed_out().await;
     }
 }

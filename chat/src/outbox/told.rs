@@ -10,6 +10,7 @@ use quikapp_entities::{MessageId, outbox};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::mpsc;
 
+use super::failed::Failed;
 use crate::database::Database;
 
 /// How long rows are gathered.
@@ -27,6 +28,8 @@ type Ids = Arc<Mutex<HashSet<MessageId>>>;
 pub(crate) struct Told {
     ids: Ids,
     poke: mpsc::UnboundedSender<()>,
+    /// Those that could not be told.
+    pub(super) failed: Arc<Failed>,
 }
 
 impl Told {
@@ -35,7 +38,7 @@ impl Told {
         let ids = Ids::default();
         let (poke, poked) = mpsc::unbounded_channel();
         tokio::spawn(run(db, Arc::clone(&ids), poked));
-        Self { ids, poke }
+        Self { ids, poke, failed: Arc::default() }
     }
 
     pub(super) fn contains(&self, id: MessageId) -> bool {

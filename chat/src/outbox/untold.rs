@@ -117,6 +117,10 @@ impl Untold {
         self.member().is_some()
     }
 
+    pub(super) fn is_announcement(&self) -> bool {
+        matches!(self.notice, Notice::Announcements(_))
+    }
+
     fn member(&self) -> Option<UserId> {
         match self.notice {
             Notice::Line(
