@@ -54,6 +54,20 @@ pub enum Event {
     Reset(ResetReason),
 }
 
+impl Event {
+    /// Whose access a new line says to have changed. Its announcement may have been lost with the node that made the change;
+    /// the line is not.
+    pub(super) fn changes_access_of(&self) -> Option<UserId> {
+        let Self::Created(message) = self else { return None };
+        match message.system {
+            Some(SystemEvent::MemberLeft { user, .. } | SystemEvent::MemberChanged { user, .. }) => {
+                Some(user)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An event with its place in the channel's log.
 #[derive(Debug, Clone)]
 pub struct Item {

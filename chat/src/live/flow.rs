@@ -133,12 +133,16 @@ impl Flow {
     fn told(&mut self, told: &Told) {
         let message = &told.message;
         let concerns = |root| message.id == root || message.thread_root == Some(root);
-        if message.ts <= self.floor.load(Ordering::SeqCst) || !self.thread.is_none_or(concerns) {
+        let is_hidden = !self.thread.is_none_or(concerns);
+        if message.ts <= self.floor.load(Ordering::SeqCst) || (is_hidden && message.system.is_none()) {
             return;
         }
         let replayed = self.catching_up.is_some_and(|(goal, _)| message.seq <= goal);
-        let items = events(told, replayed);
-        if let Some((_, count)) = &mut self.catching_up {
+        let mut items = events(told, replayed);
+        if is_hidden {
+            // The listener looks at its access by these and tells nobody of them.
+            items.retain(|item| item.event.changes_access_of().is_some());
+        } else if let Some((_, count)) = &mut self.catching_up {
             *count += items.len() as u64;
         }
         self.waiting = items;

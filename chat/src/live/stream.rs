@@ -27,6 +27,8 @@ struct State {
     chat: Chat,
     viewer: Viewer,
     channel: ChannelId,
+    /// Then lines are not told, only looked at.
+    is_of_thread: bool,
     flow: Flow,
     /// Of the flow.
     floor: Arc<AtomicI64>,
@@ -93,6 +95,7 @@ impl Chat {
             chat: self.clone(),
             viewer: *reader.viewer(),
             channel: reader.key().channel,
+            is_of_thread: thread.is_some(),
             flow,
             floor,
             controls,
@@ -116,6 +119,14 @@ impl State {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
                 item = self.flow.next() => {
+                    if let Some(user) = item.event.changes_access_of() {
+                        if user == self.viewer.user() {
+                            Box::pin(self.control(Ok(Control::Missed))).await;
+                        }
+                        if self.ended || self.is_of_thread {
+                            continue;
+                        }
+                    }
                     self.ended = matches!(item.event, Event::Reset(_));
                     return Some(item);
                 }

@@ -314,7 +314,11 @@ impl State {
     /// Takes an item of one of the logs.
     async fn take(&mut self, key: ChannelKey, mut item: Item) {
         let channel = key.channel;
-        if !self.followed.contains_key(&channel) {
+        if self.followed.contains_key(&channel) && item.event.changes_access_of() == Some(self.viewer.user())
+        {
+            Box::pin(self.refresh()).await;
+        }
+        if self.ended || !self.followed.contains_key(&channel) {
             return;
         }
         if let Some(position) = item.position {

@@ -101,6 +101,21 @@ impl Scene {
         kept.await.unwrap();
     }
 
+    /// Bob is removed by the owner, whose node is killed behind the commit.
+    async fn remove(&self) {
+        let (key, user, actor) = (self.key(), self.bob.user(), self.owner.viewer().user());
+        let now = self.world.chat.env.now();
+        let removed = self.world.chat.db.write(move |tx| {
+            Box::pin(async move {
+                rows::lock_channel(tx, key.channel).await?;
+                let member = rows::find(tx, key.channel, &[user]).await?.remove(&user).unwrap();
+                let (_, heir) = rows::depart(tx, member, Some(actor), now).await?;
+                keep(tx, &Untold::departed(key, actor, (user, Some(actor)), heir), now).await
+            })
+        });
+        removed.await.unwrap();
+    }
+
     fn left(&self) -> SystemEvent {
         SystemEvent::MemberLeft { user: self.bob.user(), removed_by: None }
     }
@@ -371,19 +386,9 @@ async fn a_row_that_cannot_be_told_rests_and_keeps_nobody_else_waiting() {
 async fn a_stream_ends_although_the_node_is_gone_that_put_its_viewer_out() {
     for mut scene in Scene::all().await {
         let chat = scene.world.chat.clone();
-        let (key, user, actor) = (scene.key(), scene.bob.user(), scene.owner.viewer().user());
-        let reader = chat.channel_reader(&scene.bob, key.channel).await.unwrap();
+        let reader = chat.channel_reader(&scene.bob, scene.key().channel).await.unwrap();
         let mut stream = std::pin::pin!(chat.channel_events(&reader, None).await.unwrap());
-        let now = chat.env.now();
-        let removed = chat.db.write(move |tx| {
-            Box::pin(async move {
-                rows::lock_channel(tx, key.channel).await?;
-                let member = rows::find(tx, key.channel, &[user]).await?.remove(&user).unwrap();
-                let (_, heir) = rows::depart(tx, member, Some(actor), now).await?;
-                keep(tx, &Untold::departed(key, actor, (user, Some(actor)), heir), now).await
-            })
-        });
-        removed.await.unwrap();
+        scene.remove().await;
         scene.left_over.tell().await.unwrap();
         let ended = async {
             while let Some(item) = stream.next().await {
@@ -394,5 +399,49 @@ async fn a_stream_ends_although_the_node_is_gone_that_put_its_viewer_out() {
             panic!("ended without a word");
         };
         tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_by_the_line_of_their_viewers_removal_although_nothing_was_announced() {
+    for scene in Scene::all().await {
+        let chat = scene.world.chat.clone();
+        let reader = chat.channel_reader(&scene.bob, scene.key().channel).await.unwrap();
+        let root = MessageId(Uuid::now_v7());
+        let mut channel = std::pin::pin!(chat.channel_events(&reader, None).await.unwrap());
+        let mut thread = std::pin::pin!(chat.thread_events(&reader, root, None).await.unwrap());
+        let mut viewer = std::pin::pin!(chat.viewer_events(&scene.bob, None, None).await.unwrap());
+        // About others: the streams go on.
+        let actor = scene.owner.viewer().user();
+        let changed = SystemEvent::MemberChanged { user: actor, role: MemberRole::Owner };
+        chat.log.system(scene.key(), actor, changed, MessageId(Uuid::now_v7())).await.unwrap();
+        scene.remove().await;
+        let event = SystemEvent::MemberLeft { user: scene.bob.user(), removed_by: Some(actor) };
+        chat.log.system(scene.key(), actor, event, MessageId(Uuid::now_v7())).await.unwrap();
+
+        let told = async {
+            let mut events = Vec::new();
+            while let Some(item) = channel.next().await {
+                events.push(item.event);
+            }
+            assert!(
+                matches!(&events[..], [
+                Event::Created(_),
+                Event::MemberChanged(user),
+                Event::Reset(ResetReason::AccessChanged),
+            ] if *user == actor),
+                "{events:?}"
+            );
+            let only = thread.next().await.map(|item| item.event);
+            assert_eq!(only, Some(Event::Reset(ResetReason::AccessChanged)));
+            assert!(thread.next().await.is_none());
+            let mut events = Vec::new();
+            for _ in 0..3 {
+                events.push(viewer.next().await.unwrap().item);
+            }
+            assert!(matches!(events[2].event, Event::MemberLeft(user, None) if user == scene.bob.user()));
+            assert_eq!(events[2].position, None, "told by the line");
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("a stream goes on");
     }
 }
