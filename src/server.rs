@@ -45,8 +45,6 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
                 let (app, builder, service) = (Arc::clone(&app), builder.clone(), service.clone());
                 let connection = connect(stream, Peer(address), app.clone(), builder, service, place);
                 tokio::spawn(app.tasks.track_future(connection));
-                // What those who are there wait for comes between any two who arrive.
-                tokio::task::yield_now().await;
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

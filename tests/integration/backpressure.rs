@@ -13,9 +13,12 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-use crate::support::{Mode, SOON, Stream, User, World, both_modes};
+use crate::support::{Mode, SOON, Server, Stream, User, World, both_modes};
 
-both_modes!(a_reader_that_stops_is_reset_and_misses_nothing);
+both_modes!(
+    a_reader_that_stops_is_reset_and_misses_nothing,
+    one_that_comes_back_and_does_not_read_keeps_nobody_waiting,
+);
 
 /// Long enough that so many fill what the system keeps for a connection.
 const LONG: usize = 150;
@@ -31,11 +34,16 @@ const EVENTS: &str = "subscription($channel: ID!, $after: EventCursor) { channel
     }
 } }";
 
+const ALL_EVENTS: &str =
+    "subscription($after: EventCursor) { viewerEvents(after: $after) { cursor event { __typename
+    ... on MessageCreated { message { id a: text b: text c: text d: text e: text f: text g: text h: text } }
+} } }";
+
 /// A subscription whose client reads when it likes.
 struct Idler(WebSocketStream<tokio::net::TcpStream>);
 
 impl Idler {
-    async fn follow(user: &User, channel: &str, after: &Value) -> Self {
+    async fn open(user: &User) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
         let stream = socket.connect(user.address().parse().unwrap()).await.unwrap();
@@ -46,11 +54,12 @@ impl Idler {
         let token = user.token().unwrap();
         idler.say(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } })).await;
         assert_eq!(idler.hear().await["type"], "connection_ack");
-        let variables = json!({ "channel": channel, "after": after });
         idler
-            .say(json!({ "id": "1", "type": "subscribe", "payload": { "query": EVENTS, "variables": variables } }))
-            .await;
-        idler
+    }
+
+    async fn follow(&mut self, document: &str, variables: Value) {
+        let payload = json!({ "query": document, "variables": variables });
+        self.say(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
     }
 
     async fn say(&mut self, message: Value) {
@@ -110,7 +119,8 @@ async fn a_reader_that_stops_is_reset_and_misses_nothing(mode: Mode) {
     let (idle, busy) = (world.member().await, world.member().await);
     let channel = world.channel(&[&idle, &busy]).await;
     let after = sync_cursor(&idle, &channel).await;
-    let mut idler = Idler::follow(&idle, &channel, &after).await;
+    let mut idler = Idler::open(&idle).await;
+    idler.follow(EVENTS, json!({ "channel": channel, "after": after })).await;
     assert_eq!(idler.item().await["event"]["__typename"], "StreamCaughtUp");
     let socket = busy.socket().await;
     let mut other = socket.subscribe(EVENTS, json!({ "channel": channel, "after": after }));
@@ -140,4 +150,38 @@ async fn a_reader_that_stops_is_reset_and_misses_nothing(mode: Mode) {
     let mut resumed = socket.subscribe(EVENTS, json!({ "channel": channel, "after": cursor }));
     heard.extend(messages(&mut resumed, told.len() - heard.len()).await);
     assert_eq!(heard, told, "what it was told before and after is everything, once and in order");
+}
+
+async fn one_that_comes_back_and_does_not_read_keeps_nobody_waiting(mode: Mode) {
+    // More channels than subscriptions that are told at once what they missed.
+    const CHANNELS: usize = 12;
+    let server = Server::own(mode).await;
+    let world = World::on(&server).await;
+    let (idle, other) = (world.member().await, world.member().await);
+    let mut channels = Vec::new();
+    for _ in 0..CHANNELS {
+        channels.push(world.channel(&[&idle, &other]).await);
+    }
+    let cursor = async |user: &User| {
+        user.query("{ viewer { syncCursor } }", json!({})).await.ok()["viewer"]["syncCursor"].take()
+    };
+    let (idle_cursor, other_cursor) = (cursor(&idle).await, cursor(&other).await);
+    let mut sent = HashSet::new();
+    for channel in &channels {
+        sent.extend(send(&world.owner, channel, LONG / 8, &"long ".repeat(1_500)).await);
+    }
+
+    // These take nothing of what they missed.
+    let mut idlers = Vec::new();
+    for _ in 0..3 {
+        let mut idler = Idler::open(&idle).await;
+        idler.follow(ALL_EVENTS, json!({ "after": idle_cursor })).await;
+        idlers.push(idler);
+    }
+    for _ in 0..3 {
+        let socket = other.socket().await;
+        let mut back = socket.subscribe(ALL_EVENTS, json!({ "after": other_cursor }));
+        let told = messages(&mut back, sent.len()).await;
+        assert_eq!(told.into_iter().collect::<HashSet<_>>(), sent);
+    }
 }

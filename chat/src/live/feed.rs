@@ -9,9 +9,10 @@ use std::{
 use moka::future::Cache;
 use quikapp_entities::{ChannelId, MessageId};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Result,
+    Error, Result,
     live::{
         notes::Notes,
         ring::{self, Lagged},
@@ -53,7 +54,18 @@ impl Replays {
 
     /// What changed in a channel after a tick, of which `last` is known to be taken. Empty only if nothing is left of the
     /// ticks up to `last`.
-    async fn page(&self, key: ChannelKey, after: i64, last: i64) -> Result<Arc<Page>> {
+    async fn page(self: &Arc<Self>, key: ChannelKey, after: i64, last: i64) -> Result<Arc<Page>> {
+        let replays = Arc::clone(self);
+        // A task of its own: others wait for this page and for this read, while the one who asked may have something else
+        // to wait for, such as a client that takes nothing.
+        let reading = tokio::spawn(async move { replays.find(key, after, last).await });
+        AbortOnDropHandle::new(reading).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a page of a replay was not read to its end");
+            Err(Error::Internal)
+        })
+    }
+
+    async fn find(&self, key: ChannelKey, after: i64, last: i64) -> Result<Arc<Page>> {
         let place = (key.channel, after);
         let page = self.pages.try_get_with(place, self.read(key, after, last)).await;
         let page = page.map_err(|error| error.as_ref().clone())?;
@@ -180,8 +192,7 @@ impl Feed {
             // Before the store is read, or what comes in meanwhile would be passed over.
             let last = self.topic.last.load(Ordering::SeqCst);
             if self.is_behind || (self.position < last && self.out.is_empty()) {
-                // Boxed, as most feeds wait below most of the time: its two kilobytes are not kept for each.
-                let page = Box::pin(self.replays.page(self.key(), self.position, last)).await?;
+                let page = self.replays.page(self.key(), self.position, last).await?;
                 self.is_behind = page.is_full;
                 self.replay.extend(page.steps.iter().cloned());
                 if self.replay.is_empty() {

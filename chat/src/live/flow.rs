@@ -17,7 +17,6 @@ use crate::{
     live::{
         Feed, Told,
         event::{Event, Item, ResetReason, events, reset},
-        slices::{Slice, Slices},
     },
 };
 
@@ -42,9 +41,6 @@ pub(super) struct Flow {
     given_at: Option<Instant>,
     /// How many changes it may be behind, live: [`MOST_BEHIND`], but in tests.
     pub(super) most_behind: i64,
-    slices: Slices,
-    /// This listener's turn at being told what it missed.
-    slice: Slice,
     env: Environment,
 }
 
@@ -54,7 +50,6 @@ impl Flow {
         feed: Feed,
         floor: Arc<AtomicI64>,
         thread: Option<MessageId>,
-        slices: &Slices,
         env: &Environment,
     ) -> Self {
         Self {
@@ -65,8 +60,6 @@ impl Flow {
             catching_up: None,
             given_at: None,
             most_behind: MOST_BEHIND,
-            slices: slices.clone(),
-            slice: Slice::default(),
             env: env.clone(),
         }
     }
@@ -75,6 +68,11 @@ impl Flow {
     pub(super) fn resume_after(&mut self, after: i64) {
         self.catching_up = Some((self.feed.position(), 0));
         self.feed.resume_after(after);
+    }
+
+    /// Whether the listener is still being told what it missed.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
     }
 
     /// The next item. Nothing is lost by giving up waiting for it.
@@ -92,7 +90,6 @@ impl Flow {
         loop {
             if self.waiting.front().is_some_and(|item| item.replayed) {
                 // Those who come back do not crowd out those who are there.
-                self.slice.hold(&self.slices).await;
                 tokio::task::yield_now().await;
             }
             if let Some(item) = self.waiting.pop_front() {
@@ -102,7 +99,6 @@ impl Flow {
                 && self.feed.position() >= goal
             {
                 self.catching_up = None;
-                self.slice.end();
                 return Item {
                     position: Some(self.feed.position()),
                     seq: None,

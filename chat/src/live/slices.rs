@@ -24,10 +24,16 @@ impl Default for Slices {
 }
 
 impl Slices {
-    /// Waits for a turn, first come, first served.
+    /// Waits for a turn, first come, first served. Whoever waits has to be polled when it is woken: a turn that is given is
+    /// nobody else's until then.
     pub async fn take(&self) -> Slice {
-        let mut slice = Slice::default();
-        slice.hold(self).await;
+        // The semaphore is never closed.
+        let permit = Arc::new(Mutex::new(Arc::clone(&self.0).acquire_owned().await.ok()));
+        let slice = Slice(Arc::clone(&permit));
+        tokio::spawn(async move {
+            tokio::time::sleep(LENGTH).await;
+            permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        });
         slice
     }
 }
@@ -37,22 +43,20 @@ impl Slices {
 pub struct Slice(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Slice {
-    /// Waits for a turn, unless this one has time left.
-    pub(super) async fn hold(&mut self, slices: &Slices) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            return;
+    /// Waits for a turn, unless this one has time left, while its holder is coming back; ends it afterwards.
+    pub(super) async fn hold_if(&mut self, is_coming_back: bool, slices: &Slices) {
+        if !is_coming_back {
+            self.end();
+        } else if !self.is_held() {
+            *self = slices.take().await;
         }
-        // The semaphore is never closed.
-        let permit = Arc::new(Mutex::new(Arc::clone(&slices.0).acquire_owned().await.ok()));
-        self.0 = Arc::clone(&permit);
-        tokio::spawn(async move {
-            tokio::time::sleep(LENGTH).await;
-            permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-        });
     }
 
-    /// Ends it.
-    pub(super) fn end(&mut self) {
+    fn is_held(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn end(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
@@ -60,5 +64,36 @@ impl Slice {
 impl Drop for Slice {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_ends_by_itself() {
+        let slices = Slices::default();
+        let mut held = Vec::new();
+        // Nobody lets go, and nobody comes back for more: each further one gets a turn all the same.
+        for _ in 0..3 * AT_ONCE {
+            held.push(slices.take().await);
+        }
+        assert!(!held[0].is_held() && held[3 * AT_ONCE - 1].is_held());
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_given_up_by_who_has_come_back() {
+        let slices = Slices::default();
+        let mut held = Vec::new();
+        for _ in 0..AT_ONCE {
+            held.push(slices.take().await);
+        }
+        held[0].hold_if(true, &slices).await;
+        assert!(held[0].is_held());
+        held[0].hold_if(false, &slices).await;
+        assert!(slices.take().now_or_never().is_some(), "there is a free one at once");
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         Control,
         event::{Event, Item, ResetReason, reset},
         flow::{Flow, RETRY},
+        slices::Slice,
     },
     messages::model::ChannelKey,
 };
@@ -33,6 +34,8 @@ struct State {
     /// Of the flow.
     floor: Arc<AtomicI64>,
     controls: Receiver<Control>,
+    /// The turn at being told what was missed.
+    slice: Slice,
     /// To be said before the end.
     last_word: Option<Item>,
     ended: bool,
@@ -82,7 +85,7 @@ impl Chat {
         let reader = self.channel_reader(reader.viewer(), reader.key().channel).await?;
         let floor = Arc::new(AtomicI64::new(reader.floor()));
         let head = feed.position();
-        let mut flow = Flow::new(feed, Arc::clone(&floor), thread, self.hub.slices(), &self.env);
+        let mut flow = Flow::new(feed, Arc::clone(&floor), thread, &self.env);
         let mut last_word = None;
         if let Some(after) = after {
             if after > head && after > self.log.head(reader.key()).await?.seq {
@@ -99,6 +102,7 @@ impl Chat {
             flow,
             floor,
             controls,
+            slice: Slice::default(),
             ended: last_word.is_some(),
             last_word,
         };
@@ -115,6 +119,7 @@ impl State {
             if self.ended {
                 return None;
             }
+            self.slice.hold_if(self.flow.is_catching_up(), self.chat.hub.slices()).await;
             tokio::select! {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,

@@ -17,7 +17,6 @@ use crate::{
         event::{Event, ResetReason},
         flow::Flow,
         publication,
-        slices::Slices,
         topic::{Raw, Topics},
     },
     log::{Draft, Log},
@@ -106,7 +105,7 @@ async fn a_burst_without_room_is_read_from_the_store() {
 async fn who_falls_too_far_behind_is_reset_and_goes_on_after_the_last_position() {
     let channel = Channel::new();
     let flow = |feed| {
-        let mut flow = Flow::new(feed, Arc::default(), None, &Slices::default(), &Environment::default());
+        let mut flow = Flow::new(feed, Arc::default(), None, &Environment::default());
         flow.most_behind = 1_500;
         flow
     };

@@ -33,6 +33,7 @@ use crate::{
         event::{Event, Item, ResetReason, reset},
         flow::{Flow, RETRY},
         positions::Positions,
+        slices::Slice,
     },
     messages::model::ChannelKey,
     reads::read_log,
@@ -90,6 +91,8 @@ struct State {
     /// Channels whose making, and whose leaving, was told.
     created: HashSet<ChannelId>,
     left: HashSet<ChannelId>,
+    /// The turn at being told what was missed.
+    slice: Slice,
     ended: bool,
 }
 
@@ -135,6 +138,7 @@ impl Chat {
             catching_up: None,
             created: HashSet::new(),
             left: HashSet::new(),
+            slice: Slice::default(),
             ended: false,
         };
         state.begin(logs, after).await?;
@@ -241,7 +245,7 @@ impl State {
     /// Follows a log after `start`.
     fn follow(&mut self, log: Log, feed: Feed, start: i64) {
         let floor = Arc::new(AtomicI64::new(log.floor));
-        let mut flow = Flow::new(feed, Arc::clone(&floor), None, self.chat.hub.slices(), &self.chat.env);
+        let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
         flow.resume_after(start);
         self.positions.set(log.key.channel, start);
         let key = log.key;
@@ -303,6 +307,7 @@ impl State {
                 self.catching_up = None;
                 continue;
             }
+            self.slice.hold_if(self.catching_up.is_some(), self.chat.hub.slices()).await;
             tokio::select! {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
