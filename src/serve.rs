@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use quikapp_chat::{Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates};
-use tokio::{net::TcpListener, sync::broadcast::error::RecvError, time::MissedTickBehavior};
+use tokio::{sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
 use crate::{
     app::App,
@@ -88,7 +88,7 @@ pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
-    let listener = TcpListener::bind(config.listen).await?;
+    let listener = server::listen(config.listen)?;
     let address = listener.local_addr()?;
     let app = app(&chat, config)?;
     tokio::spawn(close_sockets(chat.clone(), Arc::downgrade(&app)));

@@ -1,6 +1,6 @@
 //! Connections: with time limits for slow clients, and an end that lets running requests finish.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     body::Incoming,
@@ -12,7 +12,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
@@ -22,6 +22,23 @@ use crate::{
     limits::Limits,
     pace::Paced,
 };
+
+/// Connections that may wait to be accepted, as far as the system allows so many. Of those beyond, the system forgets some that the
+/// client takes for open; with the library's 128 that begins when a few hundred clients come back at once.
+const WAITING_CONNECTIONS: u32 = 4_096;
+
+/// Listens on `address`.
+///
+/// # Errors
+/// When the address is taken, is none of this machine, or may not be listened on.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a server can start again while connections of the one before are still ending. On Windows it means something else.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_CONNECTIONS)
+}
 
 /// Serves `app` on `listener` until `shutdown` ends; then closes sockets with 1001 and lets running requests finish for up to
 /// [`Limits::shutdown_grace`].
@@ -121,4 +138,25 @@ fn builder(limits: &Limits) -> Builder {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::future::try_join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn hundreds_may_come_at_once() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let coming = try_join_all((0..400).map(|_| TcpStream::connect(address)));
+        let clients = tokio::time::timeout(Duration::from_secs(20), coming).await.unwrap().unwrap();
+        let accepting = try_join_all(clients.iter().map(|_| listener.accept()));
+        let accepted = tokio::time::timeout(Duration::from_secs(20), accepting).await.unwrap().unwrap();
+        let of = |address: &SocketAddr| accepted.iter().any(|(_, peer)| peer == address);
+        assert!(clients.iter().all(|client| of(&client.local_addr().unwrap())));
+    }
 }
