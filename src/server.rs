@@ -1,6 +1,12 @@
 //! Connections: with time limits for slow clients, and an end that lets running requests finish.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hyper::{
     body::Incoming,
@@ -11,6 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use quikapp_chat::live::slices::Slice;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -59,8 +66,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
         };
         match accepted {
             Ok(((stream, address), place)) => {
+                // Those beyond wait where they cost nothing.
+                let turn = app.turns.take().await;
                 let (app, builder, service) = (Arc::clone(&app), builder.clone(), service.clone());
-                let connection = connect(stream, Peer(address), app.clone(), builder, service, place);
+                let connection = connect(stream, Peer(address), app.clone(), builder, service, place, turn);
                 tokio::spawn(app.tasks.track_future(connection));
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -86,6 +95,7 @@ async fn connect(
     builder: Builder,
     service: TowerToHyperService<axum::Router>,
     place: OwnedSemaphorePermit,
+    turn: Slice,
 ) {
     // Small messages are sent at once.
     let _ = stream.set_nodelay(true);
@@ -93,10 +103,16 @@ async fn connect(
     let given = cut.clone();
     // A WebSocket keeps its place when this is done.
     let stream = Paced::new(stream, app.settings.limits.write_timeout, place);
+    let turn = Arc::new(Mutex::new(Some(turn)));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(given.clone());
-        service.call(request)
+        let (answer, turn) = (service.call(request), Arc::clone(&turn));
+        async move {
+            let answer = answer.await;
+            turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+            answer
+        }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);

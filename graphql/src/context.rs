@@ -1,5 +1,7 @@
 //! What every resolver may ask its context for.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Request};
 use quikapp_chat::{Chat, Error, access::Viewer};
 
@@ -18,7 +20,7 @@ pub struct Client {
 #[must_use]
 pub fn prepare(request: Request, chat: &Chat, viewer: Option<Viewer>, client: Client) -> Request {
     let identity = Identity::new(viewer);
-    request.data(Loaders::new(chat, &identity)).data(identity).data(client)
+    request.data(Arc::new(Loaders::new(chat, &identity))).data(identity).data(client)
 }
 
 /// Shortcuts into the context.
@@ -49,7 +51,7 @@ impl ContextExt for Context<'_> {
     }
 
     fn loaders(&self) -> Result<&Loaders> {
-        self.data_opt::<Loaders>().ok_or_else(|| Error::Internal.into())
+        self.data_opt::<Arc<Loaders>>().map(Arc::as_ref).ok_or_else(|| Error::Internal.into())
     }
 
     fn client(&self) -> Client {

@@ -45,6 +45,11 @@ impl Asked {
         self.who
     }
 
+    /// Adds that something else in the answer may depend on who it is.
+    pub(crate) fn add(&mut self, who: bool) {
+        self.who |= who;
+    }
+
     /// Whether the answer is the same for this viewer.
     pub(crate) fn holds_for(&self, viewer: UserId) -> bool {
         !self.who && self.questions.iter().all(|(question, answer)| question.of(viewer) == *answer)
@@ -65,6 +70,12 @@ impl Identity {
     pub(crate) fn take_asked(&self) -> Asked {
         let Some(asked) = &self.0.asked else { return Asked { who: true, questions: Vec::new() } };
         std::mem::take(&mut asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it was asked until now who it is.
+    pub(crate) fn was_asked_for(&self) -> bool {
+        let Some(asked) = &self.0.asked else { return true };
+        asked.lock().unwrap_or_else(PoisonError::into_inner).who
     }
 
     pub(crate) fn get(&self) -> Option<Viewer> {

@@ -181,7 +181,7 @@ source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, ident
 });
 source!(DirectMembers, ChannelId => Vec<UserId>, |chat, identity, keys| chat.members_of_direct(&identity.viewer()?, keys).await);
 
-/// The loaders of one request.
+/// The loaders of one request, or of several events that are told together.
 pub struct Loaders {
     users: OneLoader<Users>,
     acquaintances: OneLoader<Acquaintances>,

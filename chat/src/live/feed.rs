@@ -177,17 +177,24 @@ impl Feed {
         self.out = self.topic.out.subscribe();
     }
 
+    /// The next change of those that are read from the store already, if there is one.
+    pub(super) fn replayed(&mut self) -> Option<Told> {
+        while let Some((message, notes, is_complete)) = self.replay.pop_front() {
+            if let Some(told) = self.step(message, notes, is_complete) {
+                return Some(told);
+            }
+        }
+        None
+    }
+
     /// The next change. Waits until there is one; none when the position moved over ticks of which nothing is left.
     ///
     /// # Errors
     /// When the store does not answer while the listener reads on from it; the feed stays valid.
     pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
-            if let Some((message, notes, is_complete)) = self.replay.pop_front() {
-                if let Some(told) = self.step(message, notes, is_complete) {
-                    return Ok(Some(told));
-                }
-                continue;
+            if let Some(told) = self.replayed() {
+                return Ok(Some(told));
             }
             // Before the store is read, or what comes in meanwhile would be passed over.
             let last = self.topic.last.load(Ordering::SeqCst);

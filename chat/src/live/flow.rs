@@ -86,12 +86,23 @@ impl Flow {
         item
     }
 
+    /// The next item of those that nothing has to be waited for, while the listener is being told what it missed.
+    pub(super) fn replayed(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.waiting.pop_front() {
+                return Some(item);
+            }
+            let (goal, _) = self.catching_up?;
+            if self.feed.position() >= goal {
+                return None;
+            }
+            let told = self.feed.replayed()?;
+            self.told(&told);
+        }
+    }
+
     async fn find(&mut self) -> Item {
         loop {
-            if self.waiting.front().is_some_and(|item| item.replayed) {
-                // Those who come back do not crowd out those who are there.
-                tokio::task::yield_now().await;
-            }
             if let Some(item) = self.waiting.pop_front() {
                 return item;
             }

@@ -1,4 +1,5 @@
-//! A channel's events for one viewer: replay from a position, then live, until the viewer's access ends.
+//! A channel's events for one viewer: replay from a position, then live, until the viewer's access ends. What was missed
+//! comes several items at a time, so that what belongs to them can be looked up together.
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,9 @@ use crate::{
     },
     messages::model::ChannelKey,
 };
+
+/// Most items that come together.
+pub(super) const TOGETHER: usize = 32;
 
 struct State {
     chat: Chat,
@@ -59,7 +63,7 @@ impl Chat {
         &self,
         reader: &ChannelReader,
         after: Option<i64>,
-    ) -> Result<impl Stream<Item = Item> + use<>> {
+    ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         self.events(reader, None, after).await
     }
 
@@ -69,7 +73,7 @@ impl Chat {
         reader: &ChannelReader,
         root: MessageId,
         after: Option<i64>,
-    ) -> Result<impl Stream<Item = Item> + use<>> {
+    ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         self.events(reader, Some(root), after).await
     }
 
@@ -78,7 +82,7 @@ impl Chat {
         reader: &ChannelReader,
         thread: Option<MessageId>,
         after: Option<i64>,
-    ) -> Result<impl Stream<Item = Item> + use<>> {
+    ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         let controls = self.hub.controls();
         let feed = self.hub.follow(reader.key()).await?;
         // Access may have ended before the announcements were listened to.
@@ -106,15 +110,19 @@ impl Chat {
             ended: last_word.is_some(),
             last_word,
         };
-        Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|item| (item, state)) }))
+        Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|items| (items, state)) }))
     }
 }
 
 impl State {
-    async fn next(&mut self) -> Option<Item> {
+    async fn next(&mut self) -> Option<Vec<Item>> {
+        if self.flow.is_catching_up() {
+            // Those who come back do not crowd out those who are there.
+            tokio::task::yield_now().await;
+        }
         loop {
             if let Some(item) = self.last_word.take() {
-                return Some(item);
+                return Some(vec![item]);
             }
             if self.ended {
                 return None;
@@ -124,19 +132,34 @@ impl State {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
                 item = self.flow.next() => {
-                    if let Some(user) = item.event.changes_access_of() {
-                        if user == self.viewer.user() {
-                            Box::pin(self.control(Ok(Control::Missed))).await;
-                        }
-                        if self.ended || self.is_of_thread {
-                            continue;
-                        }
+                    let mut items = Vec::with_capacity(if item.replayed { TOGETHER } else { 1 });
+                    self.take(item, &mut items).await;
+                    while items.len() < TOGETHER
+                        && !self.ended
+                        && let Some(item) = self.flow.replayed()
+                    {
+                        self.take(item, &mut items).await;
                     }
-                    self.ended = matches!(item.event, Event::Reset(_));
-                    return Some(item);
+                    if !items.is_empty() {
+                        return Some(items);
+                    }
                 }
             }
         }
+    }
+
+    /// Adds an item to those that come together, if it is to be told.
+    async fn take(&mut self, item: Item, items: &mut Vec<Item>) {
+        if let Some(user) = item.event.changes_access_of() {
+            if user == self.viewer.user() {
+                Box::pin(self.control(Ok(Control::Missed))).await;
+            }
+            if self.ended || self.is_of_thread {
+                return;
+            }
+        }
+        self.ended = matches!(item.event, Event::Reset(_));
+        items.push(item);
     }
 
     async fn control(&mut self, control: std::result::Result<Control, RecvError>) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{
-    Stream, StreamExt,
+    FutureExt, Stream, StreamExt,
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
@@ -34,6 +34,7 @@ use crate::{
         flow::{Flow, RETRY},
         positions::Positions,
         slices::Slice,
+        stream::TOGETHER,
     },
     messages::model::ChannelKey,
     reads::read_log,
@@ -119,7 +120,7 @@ impl Chat {
         viewer: &Viewer,
         workspace: Option<WorkspaceId>,
         after: Option<Positions>,
-    ) -> Result<impl Stream<Item = ViewerItem> + use<>> {
+    ) -> Result<impl Stream<Item = Vec<ViewerItem>> + use<>> {
         let controls = self.hub.controls();
         if let Some(workspace) = workspace {
             self.workspace_member(viewer, workspace).await?;
@@ -142,7 +143,7 @@ impl Chat {
             ended: false,
         };
         state.begin(logs, after).await?;
-        Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|item| (item, state)) }))
+        Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|items| (items, state)) }))
     }
 
     /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
@@ -293,10 +294,14 @@ impl State {
         self.ended = true;
     }
 
-    async fn next(&mut self) -> Option<ViewerItem> {
+    async fn next(&mut self) -> Option<Vec<ViewerItem>> {
+        if self.catching_up.is_some() {
+            // Those who come back do not crowd out those who are there.
+            tokio::task::yield_now().await;
+        }
         loop {
-            if let Some(item) = self.waiting.pop_front() {
-                return Some(item);
+            if !self.waiting.is_empty() {
+                return Some(self.waiting.drain(..).collect());
             }
             if self.ended {
                 return None;
@@ -311,7 +316,16 @@ impl State {
             tokio::select! {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
-                Some((key, item)) = self.flows.next(), if !self.flows.is_empty() => self.take(key, item).await,
+                Some((key, item)) = self.flows.next(), if !self.flows.is_empty() => {
+                    self.take(key, item).await;
+                    while self.catching_up.as_ref().is_some_and(|(pending, _)| !pending.is_empty())
+                        && self.waiting.len() < TOGETHER
+                        && !self.ended
+                        && let Some(Some((key, item))) = self.flows.next().now_or_never()
+                    {
+                        self.take(key, item).await;
+                    }
+                }
             }
         }
     }

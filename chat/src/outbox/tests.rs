@@ -387,7 +387,8 @@ async fn a_stream_ends_although_the_node_is_gone_that_put_its_viewer_out() {
     for mut scene in Scene::all().await {
         let chat = scene.world.chat.clone();
         let reader = chat.channel_reader(&scene.bob, scene.key().channel).await.unwrap();
-        let mut stream = std::pin::pin!(chat.channel_events(&reader, None).await.unwrap());
+        let mut stream =
+            std::pin::pin!(chat.channel_events(&reader, None).await.unwrap().flat_map(stream::iter));
         scene.remove().await;
         scene.left_over.tell().await.unwrap();
         let ended = async {
@@ -408,9 +409,12 @@ async fn streams_end_by_the_line_of_their_viewers_removal_although_nothing_was_a
         let chat = scene.world.chat.clone();
         let reader = chat.channel_reader(&scene.bob, scene.key().channel).await.unwrap();
         let root = MessageId(Uuid::now_v7());
-        let mut channel = std::pin::pin!(chat.channel_events(&reader, None).await.unwrap());
-        let mut thread = std::pin::pin!(chat.thread_events(&reader, root, None).await.unwrap());
-        let mut viewer = std::pin::pin!(chat.viewer_events(&scene.bob, None, None).await.unwrap());
+        let mut channel =
+            std::pin::pin!(chat.channel_events(&reader, None).await.unwrap().flat_map(stream::iter));
+        let mut thread =
+            std::pin::pin!(chat.thread_events(&reader, root, None).await.unwrap().flat_map(stream::iter));
+        let mut viewer =
+            std::pin::pin!(chat.viewer_events(&scene.bob, None, None).await.unwrap().flat_map(stream::iter));
         // About others: the streams go on.
         let actor = scene.owner.viewer().user();
         let changed = SystemEvent::MemberChanged { user: actor, role: MemberRole::Owner };

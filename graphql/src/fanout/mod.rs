@@ -105,17 +105,18 @@ impl Api {
         let Handed { happenings, selection, viewer, client } = handed;
         let teller = Arc::new(rendering::Teller { api: self, selection, viewer, client });
         happenings
-            .then(move |happening| {
+            .then(move |happenings| {
                 let teller = Arc::clone(&teller);
-                async move { teller.tell(happening).await }
+                async move { teller.tell(happenings).await }
             })
+            .flat_map(stream::iter)
             .boxed()
     }
 }
 
 /// A subscription that passed its checks, with what it needs to be told.
 struct Handed {
-    happenings: BoxStream<'static, Happening>,
+    happenings: BoxStream<'static, Vec<Happening>>,
     selection: Arc<Selection>,
     viewer: Viewer,
     client: Client,
@@ -140,14 +141,16 @@ pub(crate) fn subject(ctx: &Context<'_>) -> Option<Happening> {
     ctx.data_opt::<Subject>().map(|subject| subject.0.clone())
 }
 
-/// Leaves a subscription to be told together with others. What comes back is at its end; or, where nobody takes it, is the
-/// subscription itself.
+/// Leaves a subscription to be told together with others. Happenings that come together are looked up together. What comes
+/// back is at its end; or, where nobody takes it, is the subscription itself.
 pub(crate) fn hand_over(
     ctx: &Context<'_>,
-    happenings: impl Stream<Item = Happening> + Send + 'static,
+    happenings: impl Stream<Item = Vec<Happening>> + Send + 'static,
 ) -> Result<BoxStream<'static, Happening>> {
     let taken = ctx.data_opt::<Handover>().zip(ctx.data_opt::<Arc<Selection>>());
-    let Some((handover, selection)) = taken else { return Ok(happenings.boxed()) };
+    let Some((handover, selection)) = taken else {
+        return Ok(happenings.flat_map(stream::iter).boxed());
+    };
     *handover.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handed {
         happenings: happenings.boxed(),
         selection: Arc::clone(selection),

@@ -1,11 +1,18 @@
 //! Events as they are written for many.
 
-use std::sync::{Arc, LazyLock, atomic::Ordering};
+use std::{
+    sync::{Arc, LazyLock, atomic::Ordering},
+    time::Duration,
+};
 
 use async_graphql::{Request, Response, Value};
 use data_encoding::HEXLOWER;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+};
 use quikapp_chat::{access::Viewer, clock::Environment};
+use tokio::time::timeout;
 
 use crate::{
     budget::Budget,
@@ -19,6 +26,9 @@ use crate::{
 
 /// Most answers that are kept of one event: for its author and for the others, say.
 const VARIANTS: usize = 16;
+
+/// How long a subscriber waits for another one to write an event: longer than a store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stands for the subscriber's own cursor in what is written for many. Nobody can guess it, so nobody can write it into a
 /// message.
@@ -73,6 +83,25 @@ impl Rendered {
 /// What is written of one event for one selection, each with what it depends on.
 type Variants = tokio::sync::Mutex<Vec<(Asked, Arc<Pieces>)>>;
 
+/// What happenings that are told together have in common.
+struct Lookup {
+    loaders: Arc<Loaders>,
+    /// For whom the loaders read.
+    identity: Identity,
+}
+
+impl Lookup {
+    fn new(teller: &Teller) -> Self {
+        let identity = Identity::watched(teller.viewer);
+        Self { loaders: Arc::new(Loaders::new(&teller.api.chat, &identity)), identity }
+    }
+
+    /// Whether anything that was read so far depends on who the viewer is.
+    fn is_personal(&self) -> bool {
+        self.identity.was_asked_for()
+    }
+}
+
 /// Tells one subscriber.
 pub(super) struct Teller {
     pub(super) api: Api,
@@ -82,22 +111,40 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) async fn tell(&self, happening: Happening) -> Delivered {
-        match self.shared(&happening).await {
-            Some(rendered) => Delivered::Rendered(rendered),
-            None => Delivered::Response(self.execute(happening, Identity::new(Some(self.viewer))).await),
+    /// Tells happenings that come together, and looks up together what belongs to them.
+    pub(super) async fn tell(&self, happenings: Vec<Happening>) -> Vec<Delivered> {
+        if happenings.len() > 1 {
+            let lookup = Lookup::new(self);
+            let telling = happenings.into_iter().map(|happening| self.tell_one(happening, Some(&lookup)));
+            return join_all(telling).boxed().await;
         }
+        let mut delivered = Vec::with_capacity(happenings.len());
+        for happening in happenings {
+            delivered.push(self.tell_one(happening, None).await);
+        }
+        delivered
+    }
+
+    async fn tell_one(&self, happening: Happening, lookup: Option<&Lookup>) -> Delivered {
+        if let Some(rendered) = self.shared(&happening, lookup).await {
+            return Delivered::Rendered(rendered);
+        }
+        let identity = Identity::new(Some(self.viewer));
+        Delivered::Response(self.execute(happening, identity, lookup).await)
     }
 
     /// What was written for others, or is now; none where it is no good to anybody else.
-    async fn shared(&self, happening: &Happening) -> Option<Rendered> {
+    async fn shared(&self, happening: &Happening, lookup: Option<&Lookup>) -> Option<Rendered> {
         let (notes, key) = happening.shared()?;
         if self.selection.is_personal.load(Ordering::Relaxed) {
             return None;
         }
         let variants = notes.get::<Variants>((self.selection.id, key));
-        // Whoever comes first writes while the others wait.
-        let mut variants = variants.lock().await;
+        // Whoever comes first writes while the others wait; not for one that is kept from it, by a client that takes nothing.
+        let mut variants = match variants.try_lock() {
+            Ok(variants) => variants,
+            Err(_) => timeout(PATIENCE, variants.lock()).await.ok()?,
+        };
         let known = variants.iter().find(|(asked, _)| asked.holds_for(self.viewer.user()));
         let pieces = match known {
             Some((_, pieces)) => Arc::clone(pieces),
@@ -105,8 +152,9 @@ impl Teller {
             None => {
                 let identity = Identity::watched(self.viewer);
                 let subject = happening.with_cursor(EventCursor(PLACEHOLDER.clone()));
-                let response = self.execute(subject, identity.clone()).await;
-                let asked = identity.take_asked();
+                let response = self.execute(subject, identity.clone(), lookup).await;
+                let mut asked = identity.take_asked();
+                asked.add(lookup.is_some_and(Lookup::is_personal));
                 if asked.is_personal() {
                     self.selection.is_personal.store(true, Ordering::Relaxed);
                 }
@@ -123,10 +171,19 @@ impl Teller {
     }
 
     /// Boxed, so that it takes no room where others did it already.
-    fn execute(&self, happening: Happening, identity: Identity) -> BoxFuture<'_, Response> {
+    fn execute(
+        &self,
+        happening: Happening,
+        identity: Identity,
+        lookup: Option<&Lookup>,
+    ) -> BoxFuture<'_, Response> {
+        let loaders = lookup.map_or_else(
+            || Arc::new(Loaders::new(&self.api.chat, &identity)),
+            |lookup| Arc::clone(&lookup.loaders),
+        );
         let mut request = Request::new("")
             .variables(self.selection.variables.clone())
-            .data(Loaders::new(&self.api.chat, &identity))
+            .data(loaders)
             .data(identity)
             .data(Budget::default())
             .data(self.client.clone())

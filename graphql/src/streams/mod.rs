@@ -14,7 +14,10 @@ use quikapp_chat::{
     Error,
     access::ChannelReader,
     entities::{ChannelId, MessageId, WorkspaceId, ids::MessageKey},
-    live::event::{self as domain, Event},
+    live::{
+        event::{self as domain, Event},
+        viewer::ViewerItem,
+    },
 };
 
 pub use events::*;
@@ -51,7 +54,11 @@ impl StreamSubscription {
             let channel: ChannelId = ids::parse(&channel_id, "channelId")?;
             let reader = ctx.chat()?.channel_reader(&viewer, channel).await?;
             let happenings = follow(ctx, &reader, None, None).await?;
-            fanout::hand_over(ctx, happenings.filter(|happening| ready(happening.written().is_some())))?
+            let written = happenings.map(|mut happenings| {
+                happenings.retain(|happening| happening.written().is_some());
+                happenings
+            });
+            fanout::hand_over(ctx, written)?
         };
         Ok(happenings.filter_map(|happening| ready(happening.written().map(Ok))).boxed())
     }
@@ -100,20 +107,23 @@ impl StreamSubscription {
             Some(ViewerPosition::Expired) => {
                 let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);
                 let nowhere = ChannelId(viewer.user().0);
-                return items(ctx, stream::once(ready(Happening::new(nowhere, None, chat.now(), reset))));
+                return items(
+                    ctx,
+                    stream::once(ready(vec![Happening::new(nowhere, None, chat.now(), reset)])),
+                );
             }
             Some(ViewerPosition::After(positions, at)) => (Some(positions), Some(at)),
             None => (None, None),
         };
         let events = chat.viewer_events(&viewer, workspace, after).await?;
-        let happenings = events.map(move |told| {
+        let mut happening = move |told: ViewerItem| {
             if matches!(told.item.event, Event::CaughtUp(_)) {
                 // Tombstones that the replay had not come to are kept from their deletion on, not from now on.
                 since = None;
             }
             Happening::of_viewer(&viewer, workspace, since, chat.now(), told)
-        });
-        items(ctx, happenings)
+        };
+        items(ctx, events.map(move |told| told.into_iter().map(&mut happening).collect()))
     }
 
     /// Everything that happens in a thread: to its root, among them what its replies change of it, and to its replies. In the
@@ -146,7 +156,7 @@ fn one<'ctx>(subject: Happening) -> Items<'ctx> {
 /// A subscription's items, to be told together with those of others where that can be.
 fn items<'ctx>(
     ctx: &Context<'ctx>,
-    happenings: impl Stream<Item = Happening> + Send + 'static,
+    happenings: impl Stream<Item = Vec<Happening>> + Send + 'static,
 ) -> Result<Items<'ctx>> {
     Ok(fanout::hand_over(ctx, happenings)?.map(|happening| Ok(happening.into())).boxed())
 }
@@ -157,14 +167,14 @@ async fn follow(
     reader: &ChannelReader,
     thread: Option<MessageId>,
     after: Option<EventCursor>,
-) -> Result<BoxStream<'static, Happening>> {
+) -> Result<BoxStream<'static, Vec<Happening>>> {
     let channel = reader.key().channel;
     let chat = ctx.chat()?.clone();
     let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
     let (after, since) = match position {
         Some(Position::Expired) => {
             let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);
-            return Ok(stream::once(ready(Happening::new(channel, None, chat.now(), reset))).boxed());
+            return Ok(stream::once(ready(vec![Happening::new(channel, None, chat.now(), reset)])).boxed());
         }
         Some(Position::After(seq, at)) => (Some(seq), Some(at)),
         None => (None, None),
@@ -173,5 +183,6 @@ async fn follow(
         Some(root) => chat.thread_events(reader, root, after).await?.boxed(),
         None => chat.channel_events(reader, after).await?.boxed(),
     };
-    Ok(events.map(move |item| Happening::new(channel, since, chat.now(), item)).boxed())
+    let happening = move |item| Happening::new(channel, since, chat.now(), item);
+    Ok(events.map(move |items| items.into_iter().map(&happening).collect()).boxed())
 }
