@@ -9,6 +9,7 @@ both_modes!(
     many_subscribers_cost_the_stores_no_more_than_one,
     each_subscriber_is_told_what_is_theirs,
     what_each_has_read_leaves_the_rest_shared,
+    what_was_missed_is_looked_up_together,
 );
 
 const SHARED: &str = "subscription($channel: ID!, $after: EventCursor) {
@@ -146,4 +147,57 @@ async fn what_each_has_read_leaves_the_rest_shared(mode: Mode) {
     }
     let after = cost(&world, &channel, &mut streams).await;
     assert!(after <= before, "12 subscribers cost {before} store queries, and {after} once they have read");
+}
+
+/// Messages that were missed, by several authors.
+const MISSED: usize = 96;
+/// Store queries that they may take: far fewer than one for each.
+const QUERIES: f64 = 48.0;
+
+async fn what_was_missed_is_looked_up_together(mode: Mode) {
+    let server = Server::own(mode).await;
+    let world = World::on(&server).await;
+    let members = join_all((0..4).map(|_| world.member())).await;
+    let channel = world.channel(&members.iter().collect::<Vec<_>>()).await;
+    let document = "query($id: ID!) { viewer { syncCursor } channel(id: $id) { syncCursor } }";
+    let cursors = world.owner.query(document, json!({ "id": channel })).await.ok();
+    for turn in 0..MISSED {
+        members[turn % 4].send(&channel, &format!("message {turn}")).await;
+    }
+    let socket = world.owner.socket().await;
+    let personal = "text author { displayName } channel { viewerMembership { user { displayName } } }";
+    for (field, after) in [
+        ("channelEvents(channelId: $channel, after: $after)", &cursors["channel"]["syncCursor"]),
+        ("viewerEvents(after: $after)", &cursors["viewer"]["syncCursor"]),
+    ] {
+        for selection in ["text author { displayName }", personal] {
+            let mut least = f64::MAX;
+            // Others are of work in the background.
+            for turn in 0..4 {
+                // Another text each time: nobody has written anything of it yet.
+                let document = format!(
+                    "subscription Turn{turn}($channel: ID, $after: EventCursor) {{ {field} {{ event {{ __typename \
+                     ... on MessageCreated {{ message {{ {selection} }} }} }} }} }}"
+                )
+                .replace("$channel: ID,", if field.contains("$channel") { "$channel: ID!," } else { "" });
+                let before = queries(&server).await;
+                let mut stream = socket.subscribe(&document, json!({ "channel": channel, "after": after }));
+                let mut texts = Vec::new();
+                loop {
+                    let event = stream.value().await["event"].take();
+                    if event["__typename"] == "StreamCaughtUp" {
+                        break;
+                    }
+                    let message = &event["message"];
+                    if let Some(text) = message["text"].as_str() {
+                        assert_eq!(message["author"]["displayName"], members[texts.len() % 4].name);
+                        texts.push(text.to_owned());
+                    }
+                }
+                assert_eq!(texts, (0..MISSED).map(|turn| format!("message {turn}")).collect::<Vec<_>>());
+                least = least.min(queries(&server).await - before);
+            }
+            assert!(least < QUERIES, "{field} {{ {selection} }} costs {least} store queries");
+        }
+    }
 }
