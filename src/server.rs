@@ -1,12 +1,6 @@
 //! Connections: with time limits for slow clients, and an end that lets running requests finish.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     body::Incoming,
@@ -17,7 +11,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use quikapp_chat::live::slices::Slice;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -33,6 +26,12 @@ use crate::{
 /// Connections that may wait to be accepted, as far as the system allows so many. Of those beyond, the system forgets some that the
 /// client takes for open; with the library's 128 that begins when a few hundred clients come back at once.
 const WAITING_CONNECTIONS: u32 = 4_096;
+
+/// Connections that are accepted between two pauses.
+const IN_A_ROW: usize = 8;
+/// How long the others wait then, where they cost nothing: so at most some 4,000 are accepted in a second, and those who are
+/// there keep their pace while a thousand clients come back at once.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Listens on `address`.
 ///
@@ -54,7 +53,12 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
     let builder = builder(&app.settings.limits);
     let places = Arc::new(Semaphore::new(app.settings.limits.connections.min(Semaphore::MAX_PERMITS)));
     tokio::pin!(shutdown);
+    let mut in_a_row = 0;
     loop {
+        if in_a_row == IN_A_ROW {
+            tokio::time::sleep(PAUSE).await;
+            in_a_row = 0;
+        }
         // Without a place new connections wait in the system's queue until one ends.
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
@@ -66,10 +70,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
         };
         match accepted {
             Ok(((stream, address), place)) => {
-                // Those beyond wait where they cost nothing.
-                let turn = app.turns.take().await;
+                in_a_row += 1;
                 let (app, builder, service) = (Arc::clone(&app), builder.clone(), service.clone());
-                let connection = connect(stream, Peer(address), app.clone(), builder, service, place, turn);
+                let connection = connect(stream, Peer(address), app.clone(), builder, service, place);
                 tokio::spawn(app.tasks.track_future(connection));
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -95,7 +98,6 @@ async fn connect(
     builder: Builder,
     service: TowerToHyperService<axum::Router>,
     place: OwnedSemaphorePermit,
-    turn: Slice,
 ) {
     // Small messages are sent at once.
     let _ = stream.set_nodelay(true);
@@ -103,16 +105,10 @@ async fn connect(
     let given = cut.clone();
     // A WebSocket keeps its place when this is done.
     let stream = Paced::new(stream, app.settings.limits.write_timeout, place);
-    let turn = Arc::new(Mutex::new(Some(turn)));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(given.clone());
-        let (answer, turn) = (service.call(request), Arc::clone(&turn));
-        async move {
-            let answer = answer.await;
-            turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-            answer
-        }
+        service.call(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);

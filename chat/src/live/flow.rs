@@ -86,7 +86,7 @@ impl Flow {
         item
     }
 
-    /// The next item of those that nothing has to be waited for, while the listener is being told what it missed.
+    /// The next item, if nothing has to be waited for: of the same change, or of what was missed and is read already.
     pub(super) fn replayed(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.waiting.pop_front() {
