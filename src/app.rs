@@ -12,6 +12,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::BoxFuture;
+use quikapp_chat::live::slices::Slices;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -72,6 +73,7 @@ pub struct App {
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) shape: Shape,
+    pub(crate) turns: Slices,
     pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) sessions: Sessions,
     pub(crate) reservations: Reservations,
@@ -89,6 +91,7 @@ impl App {
             context: Box::new(|request, _| request),
             readiness: Box::new(|| Box::pin(async { Vec::new() })),
             metrics: Box::new(Vec::new),
+            turns: Slices::default(),
             large_bodies: body::large_bodies(&settings.limits),
             settings,
             shape: Shape::default(),
@@ -131,6 +134,13 @@ impl App {
     #[must_use]
     pub fn with_metrics(mut self, metrics: impl Fn() -> Vec<Metric> + Send + Sync + 'static) -> Self {
         self.metrics = Box::new(metrics);
+        self
+    }
+
+    /// Lets those who connect take their turns among those who have yet to be told what they missed.
+    #[must_use]
+    pub fn with_turns(mut self, turns: Slices) -> Self {
+        self.turns = turns;
         self
     }
 

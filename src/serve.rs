@@ -54,6 +54,7 @@ pub fn app(chat: &Chat, config: &Config) -> io::Result<Arc<App>> {
     let (context, readiness, metrics) = (chat.clone(), chat.clone(), chat.clone());
     let app = App::new(api, Accounts(chat.clone()), config.settings.clone())
         .with_shape(shape)
+        .with_turns(chat.hub().slices().clone())
         .with_context(move |request, caller| {
             let viewer: Option<Viewer> = caller.identity.as_ref().and_then(Identity::viewer).copied();
             if let Some(viewer) = &viewer {

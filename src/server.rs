@@ -1,6 +1,6 @@
 //! Connections: with time limits for slow clients, and an end that lets running requests finish.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, thread::available_parallelism, time::Duration};
 
 use hyper::{
     body::Incoming,
@@ -27,10 +27,10 @@ use crate::{
 /// client takes for open; with the library's 128 that begins when a few hundred clients come back at once.
 const WAITING_CONNECTIONS: u32 = 4_096;
 
-/// Connections that are accepted between two pauses.
-const IN_A_ROW: usize = 8;
-/// How long the others wait then, where they cost nothing: so at most some 4,000 are accepted in a second, and those who are
-/// there keep their pace while a thousand clients come back at once.
+/// Connections that are accepted between two pauses, for each processor.
+const IN_A_ROW: usize = 2;
+/// How long the others wait then, where they cost nothing: so at most some 1,000 are accepted in a second for each processor,
+/// and those who are there keep their pace while a thousand clients come back at once.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Listens on `address`.
@@ -54,8 +54,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
     let places = Arc::new(Semaphore::new(app.settings.limits.connections.min(Semaphore::MAX_PERMITS)));
     tokio::pin!(shutdown);
     let mut in_a_row = 0;
+    let most_in_a_row = IN_A_ROW * available_parallelism().map_or(1, usize::from);
     loop {
-        if in_a_row == IN_A_ROW {
+        if in_a_row == most_in_a_row {
             tokio::time::sleep(PAUSE).await;
             in_a_row = 0;
         }

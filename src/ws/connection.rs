@@ -223,7 +223,11 @@ impl Connection {
         }
         let Some(token) = token else { return self.acknowledge() };
         let app = Arc::clone(&self.app);
-        self.phase = Phase::Asking(async move { app.authenticate(&token).await }.boxed());
+        let asking = async move {
+            let _turn = app.turns.take().await;
+            app.authenticate(&token).await
+        };
+        self.phase = Phase::Asking(asking.boxed());
         Ok(())
     }
 

@@ -68,6 +68,21 @@ impl Event {
     }
 }
 
+/// About how many bytes the rest of a message comes to that has more than words.
+const BLOCKS: usize = 16 << 10;
+
+impl Event {
+    /// About how many bytes there are to tell.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Created(message) | Self::Updated(message, _) | Self::Deleted(message) => {
+                message.text.len() + if message.blocks.is_empty() { 0 } else { BLOCKS }
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// An event with its place in the channel's log.
 #[derive(Debug, Clone)]
 pub struct Item {

@@ -7,8 +7,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Subscriptions that are opened, or told what they missed, at once, for each processor. The others wait without work to do,
-/// so that the tasks of a live delivery stand in a short queue.
+/// Sockets that are signed in, and subscriptions that are opened or told what they missed, at once, for each processor. The
+/// others wait without work to do, so that the tasks of a live delivery stand in a short queue.
 const FOR_EACH_PROCESSOR: usize = 2;
 /// How long one takes before it is another's turn, whether its client takes what it is told or not.
 const LENGTH: Duration = Duration::from_millis(10);

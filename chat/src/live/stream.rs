@@ -27,6 +27,8 @@ use crate::{
 
 /// Most items that come together.
 pub(super) const TOGETHER: usize = 32;
+/// From so many bytes on they wait for no more company: what is told at a time is kept until the listener takes it.
+pub(super) const HEAVY: usize = 64 << 10;
 
 struct State {
     chat: Chat,
@@ -132,12 +134,15 @@ impl State {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
                 item = self.flow.next() => {
+                    let mut weight = item.event.weight();
                     let mut items = Vec::with_capacity(if item.replayed { TOGETHER } else { 1 });
                     self.take(item, &mut items).await;
                     while items.len() < TOGETHER
+                        && weight < HEAVY
                         && !self.ended
                         && let Some(item) = self.flow.replayed()
                     {
+                        weight += item.event.weight();
                         self.take(item, &mut items).await;
                     }
                     if !items.is_empty() {

@@ -34,7 +34,7 @@ use crate::{
         flow::{Flow, RETRY},
         positions::Positions,
         slices::Slice,
-        stream::TOGETHER,
+        stream::{HEAVY, TOGETHER},
     },
     messages::model::ChannelKey,
     reads::read_log,
@@ -317,12 +317,15 @@ impl State {
                 biased;
                 control = self.controls.recv() => Box::pin(self.control(control)).await,
                 Some((key, item)) = self.flows.next(), if !self.flows.is_empty() => {
+                    let mut weight = item.event.weight();
                     self.take(key, item).await;
                     while self.catching_up.as_ref().is_some_and(|(pending, _)| !pending.is_empty())
                         && self.waiting.len() < TOGETHER
+                        && weight < HEAVY
                         && !self.ended
                         && let Some(Some((key, item))) = self.flows.next().now_or_never()
                     {
+                        weight += item.event.weight();
                         self.take(key, item).await;
                     }
                 }
