@@ -20,7 +20,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     failure::{ErrorCode, Failure},
     graphiql,
-    guard::Shape,
+    guard::{Documents, Shape},
     health, http,
     http::{
         answer, body,
@@ -73,6 +73,7 @@ pub struct App {
     pub(crate) metrics: Box<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) shape: Shape,
+    pub(crate) documents: Documents,
     pub(crate) turns: Slices,
     pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) sessions: Sessions,
@@ -95,6 +96,7 @@ impl App {
             large_bodies: body::large_bodies(&settings.limits),
             settings,
             shape: Shape::default(),
+            documents: Documents::default(),
             sessions: Sessions::default(),
             reservations: Reservations::default(),
             counters: Counters::default(),

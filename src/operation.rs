@@ -135,6 +135,7 @@ pub fn prepare(app: &App, mut params: Params, caller: &Caller) -> Result<Prepare
     let settings = &app.settings;
     let operation_name = params.operation_name.as_deref();
     let mut checked = guard::check(
+        &app.documents,
         &params.query,
         operation_name,
         &params.variables,

@@ -39,7 +39,7 @@ use crate::{failure::Result, run::Options};
 
 /// The same as the server's: what is compared with it has to have the same means.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures a QuikApp server. Misses are told, and are no failure; a lost or repeated message is.
 #[derive(Parser)]

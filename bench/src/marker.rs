@@ -12,8 +12,11 @@ use crate::failure::{Failure, Result};
 
 const NUMBER: usize = 12;
 const MICROS: usize = 16;
-/// As long as an ordinary message of a few words.
-const WORDS: &str = "the quick brown fox jumps over the lazy dog, and the dog lets it, as it does every day";
+/// With the two words that a marker is to an index, as many as a message has different ones on the average of 200,000 of a
+/// public chat: nine.
+const WORDS: u64 = 7;
+/// How many different words there are.
+const VOCABULARY: f64 = 10_000.0;
 
 static START: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"text\":\"#"));
 
@@ -22,6 +25,11 @@ static START: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"text\"
 pub(crate) struct Marker {
     pub(crate) number: u64,
     pub(crate) sent: u64,
+}
+
+/// The first of the numbers of a sender's messages, which follow each other.
+pub(crate) fn first_of(sender: usize) -> u64 {
+    sender as u64 * 100_000_000
 }
 
 /// Microseconds since 1970.
@@ -37,7 +45,12 @@ impl Marker {
 
     /// The whole text.
     pub(crate) fn text(self) -> String {
-        format!("{} {WORDS}", self.tag())
+        let mut text = self.tag();
+        for place in 0..WORDS {
+            text.push(' ');
+            text.push_str(&word(self.number.wrapping_mul(WORDS) + place));
+        }
+        text
     }
 
     fn tag(self) -> String {
@@ -62,6 +75,23 @@ impl Marker {
         }
         all
     }
+}
+
+/// A made-up word, the same for the same number; some are frequent and most are rare, as in a language (Zipf's law).
+fn word(number: u64) -> String {
+    const SYLLABLES: [&str; 16] =
+        ["an", "be", "co", "de", "er", "fi", "go", "he", "in", "ka", "lo", "me", "no", "or", "ta", "us"];
+    // The finaliser of SplitMix64: neighbours have nothing in common.
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let even = (mixed >> 11) as f64 / (1_u64 << 53) as f64;
+    let mut rank = VOCABULARY.powf(even) as usize;
+    let mut word = String::new();
+    while rank > 0 {
+        word.push_str(SYLLABLES[rank % SYLLABLES.len()]);
+        rank /= SYLLABLES.len();
+    }
+    word
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
@@ -109,6 +139,18 @@ mod tests {
         assert_eq!(replaced.len(), frame.len());
         assert_eq!(Marker::all(replaced.as_bytes()), [other]);
         assert!(Template::new("{}").is_err());
+    }
+
+    #[test]
+    fn some_words_are_frequent_and_most_are_rare() {
+        let mut times = std::collections::HashMap::new();
+        for number in 0..100_000 {
+            *times.entry(word(number)).or_insert(0) += 1;
+        }
+        let most = times.values().max().copied().unwrap_or_default();
+        let rare = times.values().filter(|times| **times < 20).count();
+        assert!((5_000..20_000).contains(&most), "{most}");
+        assert!(times.len() > 5_000 && rare > times.len() / 2, "{} words, {rare} of them rare", times.len());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Result},
     http::Http,
     load::{self, Load, Steps},
-    marker::Marker,
+    marker::{Marker, first_of},
     process::Meter,
     raw::inserts::Inserts,
     report::{Account, Goal, Row, Section},
@@ -22,9 +22,6 @@ use crate::{
     stores::Mode,
     world::text,
 };
-
-/// Numbers of one sender's messages begin at its own multiple of this.
-const NUMBERS: u64 = 100_000_000;
 
 /// Who sends where; lives through all rounds.
 struct Senders {
@@ -92,7 +89,7 @@ async fn round(bench: &Bench<'_>, state: &mut Senders, time: Duration) -> Result
         loops.spawn(async move {
             let mut steps = Steps::lasting(time);
             while let Some(began) = steps.begin() {
-                send(&mut http, &channel, Marker::now(sender as u64 * NUMBERS + sent)).await?;
+                send(&mut http, &channel, Marker::now(first_of(sender) + sent)).await?;
                 sent += 1;
                 steps.done(began);
             }
@@ -136,7 +133,7 @@ async fn check(bench: &Bench<'_>, state: &Senders) -> Result<Account> {
             account.repeated += u64::from(!ids.insert(id));
         }
         for sender in (index..state.sent.len()).step_by(state.channels.len()) {
-            let first = sender as u64 * NUMBERS;
+            let first = first_of(sender);
             account.expected += state.sent[sender];
             let missing = (first..first + state.sent[sender]).filter(|number| !times.contains_key(number));
             account.lost += missing.count() as u64;

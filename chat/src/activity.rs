@@ -1,10 +1,6 @@
 //! Channel counters: what the log counts exactly is copied into the channel lists once in a moment, off the sends' way.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use quikapp_entities::channels;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -14,7 +10,7 @@ use crate::{
     Result,
     channels::{ChannelActivity, set_channel_activity},
     database::Database,
-    messages::model::ChannelKey,
+    messages::model::{ChannelKey, Message},
     reads::is_read_log,
     store::MessageStore,
 };
@@ -24,29 +20,58 @@ const EVERY: Duration = Duration::from_millis(400);
 /// Channels copied with one query of the message store.
 const AT_ONCE: usize = 200;
 
+/// A channel whose log went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// Which channel.
+    pub key: ChannelKey,
+    /// Its counters after the change, where the change itself tells them all: a new message in the timeline does. Without them
+    /// the message store is asked.
+    pub counters: Option<ChannelActivity>,
+}
+
+impl Changed {
+    /// What the message that a log went on with tells of the channel.
+    pub(crate) fn by(message: &Message) -> Self {
+        let is_newest = message.seq == message.ts && message.counts() && message.in_timeline();
+        let counters = is_newest.then_some(ChannelActivity {
+            channel: message.key.channel,
+            message_count: message.visible_count,
+            last_message_at: Some(message.created_at),
+            log_seq: message.seq,
+        });
+        Self { key: message.key, counters }
+    }
+}
+
 /// Copies the counters of channels that are told to it, until its sender is gone.
 pub(crate) async fn run(
     db: Database,
     store: Arc<dyn MessageStore>,
-    mut changed: mpsc::UnboundedReceiver<ChannelKey>,
+    mut changed: mpsc::UnboundedReceiver<Changed>,
 ) {
-    let mut due: HashSet<ChannelKey> = HashSet::new();
-    while let Some(key) = changed.recv().await {
-        if is_read_log(key) {
+    // What was told last of a channel holds: a lane tells its changes in their order, and where several nodes write to it, the
+    // relational store keeps what is of the higher tick.
+    let mut due: HashMap<ChannelKey, Option<ChannelActivity>> = HashMap::new();
+    while let Some(first) = changed.recv().await {
+        if is_read_log(first.key) {
             continue;
         }
-        due.insert(key);
+        due.insert(first.key, first.counters);
         tokio::time::sleep(EVERY).await;
-        while let Ok(key) = changed.try_recv() {
+        while let Ok(Changed { key, counters }) = changed.try_recv() {
             if !is_read_log(key) {
-                due.insert(key);
+                due.insert(key, counters);
             }
         }
         while !due.is_empty() {
-            let part: Vec<ChannelKey> = due.iter().copied().take(AT_ONCE).collect();
-            match copy(&db, store.as_ref(), &part).await {
+            let part: Vec<_> = due.iter().map(|(key, counters)| (*key, *counters)).take(AT_ONCE).collect();
+            let unknown: Vec<_> =
+                part.iter().filter(|(_, counters)| counters.is_none()).map(|(key, _)| *key).collect();
+            let known = part.iter().filter_map(|(_, counters)| *counters).collect();
+            match write(&db, store.as_ref(), &unknown, known).await {
                 Ok(()) => {
-                    for key in part {
+                    for (key, _) in part {
                         due.remove(&key);
                     }
                 }
@@ -59,23 +84,36 @@ pub(crate) async fn run(
     }
 }
 
+async fn write(
+    db: &Database,
+    store: &dyn MessageStore,
+    unknown: &[ChannelKey],
+    mut counters: Vec<ChannelActivity>,
+) -> Result<()> {
+    if !unknown.is_empty() {
+        counters.extend(read(store, unknown).await?);
+    }
+    set_channel_activity(db, &counters).await
+}
+
 /// Brings the counters of these channels up to their logs.
 pub(crate) async fn copy(db: &Database, store: &dyn MessageStore, keys: &[ChannelKey]) -> Result<()> {
+    set_channel_activity(db, &read(store, keys).await?).await
+}
+
+async fn read(store: &dyn MessageStore, keys: &[ChannelKey]) -> Result<Vec<ChannelActivity>> {
     // The heads first: a message that comes in between is told, and its channel copied once more.
     let heads = store.heads(keys).await?;
     let floors: Vec<_> = keys.iter().map(|key| (*key, 0)).collect();
     let newest: HashMap<_, _> =
         store.newest(&floors).await?.into_iter().map(|message| (message.key, message.created_at)).collect();
-    let activity: Vec<_> = heads
-        .into_iter()
-        .map(|(key, head)| ChannelActivity {
-            channel: key.channel,
-            message_count: head.visible_count,
-            last_message_at: newest.get(&key).copied(),
-            log_seq: head.seq,
-        })
-        .collect();
-    set_channel_activity(db, &activity).await
+    let counters = heads.into_iter().map(|(key, head)| ChannelActivity {
+        channel: key.channel,
+        message_count: head.visible_count,
+        last_message_at: newest.get(&key).copied(),
+        log_seq: head.seq,
+    });
+    Ok(counters.collect())
 }
 
 /// Brings all channels up to their logs that a stopped node left behind.

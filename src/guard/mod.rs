@@ -8,6 +8,7 @@
 //! for each item of it.
 
 mod arguments;
+mod documents;
 mod figures;
 mod meta;
 mod scan;
@@ -15,20 +16,20 @@ mod shape;
 mod subscription;
 mod weigh;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use async_graphql::{Name, Positioned, Variables};
 use async_graphql_parser::{
-    Error as ParseError, parse_query,
+    Error as ParseError,
     types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, VariableDefinition},
 };
 use async_graphql_value::ConstValue;
 
-pub use self::shape::Shape;
 use self::{
     arguments::Arguments,
     weigh::{Fragments, Weigher, Weight, spreads},
 };
+pub use self::{documents::Documents, shape::Shape};
 use crate::failure::Failure;
 
 /// The bounds of one document. Each has a setting, see [`crate::config::LimitOptions`].
@@ -122,11 +123,12 @@ impl Checked {
     }
 }
 
-/// Parses `text`, chooses the operation and checks it against `limits`, for a schema of the given `shape`.
+/// Parses `text` unless it is one of the `documents` parsed before, chooses the operation and checks it against `limits`, for a schema of the given `shape`.
 ///
 /// # Errors
 /// `BAD_REQUEST` for what is not a valid request, `TOO_COSTLY` for what goes beyond the limits.
 pub fn check(
+    documents: &Documents,
     text: &str,
     operation_name: Option<&str>,
     variables: &Variables,
@@ -134,13 +136,8 @@ pub fn check(
     shape: &Shape,
     limits: &Limits,
 ) -> Result<Checked, Failure> {
-    scan::scan(text, limits)?;
     let variable_bytes = hold_variables(variables, limits)?;
-    let document = parse_query(text).map_err(|error| syntax_error(&error))?;
-    if document.fragments.len() > limits.fragments {
-        return Err(Failure::too_costly(format!("at most {} fragments are allowed", limits.fragments)));
-    }
-    refuse_unused_fragments(&document)?;
+    let document = Arc::unwrap_or_clone(documents.read(text, limits)?);
     let (name, mut operation) = choose(document.operations, operation_name)?;
     let definitions = &operation.node.variable_definitions;
     if definitions.len() > limits.variables {

@@ -23,6 +23,18 @@ fn shape() -> Shape {
     Shape::new(SDL, &[]).unwrap()
 }
 
+/// Checks a document that was never seen.
+fn check(
+    text: &str,
+    operation_name: Option<&str>,
+    variables: &Variables,
+    introspection: bool,
+    shape: &Shape,
+    limits: &Limits,
+) -> Result<Checked, Failure> {
+    super::check(&Documents::default(), text, operation_name, variables, introspection, shape, limits)
+}
+
 fn with(text: &str, variables: serde_json::Value) -> Result<Checked, Failure> {
     check(text, None, &Variables::from_json(variables), true, &shape(), &Limits::default())
 }
@@ -374,4 +386,47 @@ fn a_subscription_is_short() {
     assert!(checked.declares(&Name::new("v")) && !checked.declares(&Name::new("w")));
     assert_eq!(with(text, long(limit + 1)).unwrap_err().code, TooCostly);
     assert!(with("query($v: String) { x(n: $v) }", long(limit + 1)).is_ok());
+}
+
+#[test]
+fn a_document_that_was_seen_is_checked_like_a_new_one() {
+    let (documents, shape, limits) = (Documents::default(), shape(), Limits::default());
+    let check = |text: &str, name: Option<&str>, variables: serde_json::Value, introspection| {
+        let variables = Variables::from_json(variables);
+        super::check(&documents, text, name, &variables, introspection, &shape, &limits)
+    };
+    let text = "query A($n: Int!) { a(first: $n) { nodes { page(first: $n) { nodes { t } } } } } \
+                query B { some { ...F } } query C { __schema { description } } fragment F on A { u }";
+    let none = || serde_json::json!({});
+    for _ in 0..3 {
+        let small = check(text, Some("A"), serde_json::json!({ "n": 2 }), true).unwrap();
+        let large = check(text, Some("A"), serde_json::json!({ "n": 20 }), true).unwrap();
+        assert!(small.cost < large.cost && large.document.fragments.is_empty());
+        let other = check(text, Some("B"), none(), true).unwrap();
+        assert_eq!((other.name.as_deref(), other.document.fragments.len()), (Some("B"), 1));
+        assert!(check(text, Some("C"), none(), true).is_ok());
+
+        let refused = |result: Result<Checked, Failure>| result.unwrap_err().code;
+        assert_eq!(refused(check(text, Some("A"), serde_json::json!({ "n": 100_000 }), true)), TooCostly);
+        assert_eq!(refused(check(text, Some("A"), none(), true)), BadRequest);
+        assert_eq!(refused(check(text, None, none(), true)), BadRequest);
+        assert_eq!(refused(check(text, Some("C"), none(), false)), BadRequest);
+        assert_eq!(refused(check("{ x ", None, none(), true)), BadRequest);
+        assert_eq!(refused(check("{ x } fragment F on A { u }", None, none(), true)), BadRequest);
+    }
+}
+
+#[test]
+fn documents_are_remembered_up_to_a_bound() {
+    let (documents, limits) = (Documents::default(), Limits::default());
+    let seen = |text: &str| {
+        Arc::ptr_eq(&documents.read(text, &limits).unwrap(), &documents.read(text, &limits).unwrap())
+    };
+    assert!(seen("{ x }"));
+    assert!(!seen(&format!("{{ x }} {}", " ".repeat(20_000))));
+    // Far more than are kept.
+    for number in 0..3_000 {
+        documents.read(&format!("{{ x{number} }} {}", " ".repeat(1_000)), &limits).unwrap();
+    }
+    assert!(documents.bytes() <= 32 << 20, "{}", documents.bytes());
 }

@@ -429,6 +429,23 @@ async fn message_counts_follow_what_is_visible(mode: Mode) {
     // Once more is no second one.
     let _ = world.owner.query(delete, json!({ "id": sent[4]["id"] })).await;
     assert_eq!(counted(4).await["lastMessage"]["id"], sent[3]["id"]);
+
+    // Replies count, and are not in the timeline unless their authors want them there too.
+    world.owner.reply(&channel, &sent[0], "in the thread").await;
+    assert_eq!(counted(5).await["lastMessage"]["id"], sent[3]["id"]);
+    let broadcast = json!({
+        "channelId": channel, "clientMessageId": client_message_id(), "text": "to all",
+        "threadRootId": sent[0]["id"], "broadcastToChannel": true,
+    });
+    let broadcast = world.owner.send_input(broadcast).await;
+    assert_eq!(counted(6).await["lastMessage"]["id"], broadcast["id"]);
+    // At once, so that they are committed together.
+    let (last, _, _) = tokio::join!(
+        world.owner.send(&channel, "last"),
+        world.owner.query(delete, json!({ "id": sent[1]["id"] })),
+        world.owner.query(delete, json!({ "id": sent[2]["id"] })),
+    );
+    assert_eq!(counted(5).await["lastMessage"]["id"], last["id"]);
 }
 
 async fn preferences_are_the_members_own(mode: Mode) {

@@ -178,7 +178,7 @@ async fn nothing_costs_more_than_the_guard_expects(mode: Mode) {
     let variables = json!({ "workspace": world.workspace, "channel": channels[0], "channels": channels });
     let schema = Introspection::read(&world.owner).await;
     let shape = quikapp::guard::Shape::new(&quikapp_graphql::sdl(), quikapp_graphql::FIELD_COSTS).unwrap();
-    let limits = quikapp::guard::Limits::default();
+    let (documents, limits) = (quikapp::guard::Documents::default(), quikapp::guard::Limits::default());
     let mut wrong = Vec::new();
     for (ty, way) in WAYS {
         for field in list(&schema.types[ty]["fields"]) {
@@ -198,8 +198,9 @@ async fn nothing_costs_more_than_the_guard_expects(mode: Mode) {
                 declared => format!("query({declared}) {{ {selection} }}"),
             };
             let given = async_graphql::Variables::from_json(variables.clone());
-            let expected =
-                quikapp::guard::check(&document, None, &given, true, &shape, &limits).unwrap().store_queries;
+            let expected = quikapp::guard::check(&documents, &document, None, &given, true, &shape, &limits)
+                .unwrap()
+                .store_queries;
             let actual = least(&server, &members[0], &document, &variables, expected).await;
             if actual > expected {
                 wrong.push(format!("{ty}.{name} in {way}: {actual} queries, expected {expected}"));

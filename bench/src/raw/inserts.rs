@@ -19,6 +19,7 @@ use super::{mongo::MongoInserts, sqlite::SqliteInserts};
 use crate::{
     failure::{Failure, Result},
     load::{self, Load, Steps},
+    marker::{Marker, first_of},
     process::{Meter, Process},
     report::Account,
     run::Bench,
@@ -40,15 +41,17 @@ enum Store {
 }
 
 /// A channel that nobody but this benchmark knows.
-pub(super) struct Place {
-    pub(super) channel: Uuid,
+struct Place {
+    channel: Uuid,
     tick: AtomicI64,
 }
 
-impl Place {
-    pub(super) fn next_tick(&self) -> i64 {
-        self.tick.fetch_add(1, Ordering::Relaxed) + 1
-    }
+/// What one message has of its own.
+pub(super) struct Own {
+    pub(super) channel: Uuid,
+    pub(super) author: Uuid,
+    pub(super) tick: i64,
+    pub(super) marker: Marker,
 }
 
 /// Something to be written, and who waits for it.
@@ -117,7 +120,7 @@ async fn grouped<T: Send + 'static>(
     places: &Arc<Vec<Place>>,
     time: Duration,
     out: &mpsc::Sender<Waiting<T>>,
-    make: impl Fn(&Place) -> Result<T> + Clone + Send + 'static,
+    make: impl Fn(&Own) -> Result<T> + Clone + Send + 'static,
 ) -> Result<Vec<u32>> {
     let mut loops = JoinSet::new();
     for sender in 0..senders {
@@ -125,11 +128,20 @@ async fn grouped<T: Send + 'static>(
         loops.spawn_on(
             async move {
                 let place = &places[sender % places.len()];
+                let author = Uuid::now_v7();
+                let mut number = first_of(sender);
                 let gone = || Failure::new("the writer of a raw benchmark has ended");
                 let mut steps = Steps::lasting(time);
                 while let Some(began) = steps.begin() {
                     let (done, written) = oneshot::channel();
-                    out.send((make(place)?, done)).await.map_err(|_| gone())?;
+                    let own = Own {
+                        channel: place.channel,
+                        author,
+                        tick: place.tick.fetch_add(1, Ordering::Relaxed) + 1,
+                        marker: Marker::now(number),
+                    };
+                    number += 1;
+                    out.send((make(&own)?, done)).await.map_err(|_| gone())?;
                     written.await.map_err(|_| gone())?;
                     steps.done(began);
                 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, sync::mpsc};
 use uuid::Uuid;
 
-use super::inserts::{Place, Waiting};
+use super::inserts::{Own, Waiting};
 use crate::{
     failure::{Failure, Result},
     stores::Stores,
@@ -59,16 +59,21 @@ impl MongoInserts {
     }
 
     /// Makes documents.
-    pub(super) fn maker(&self) -> impl Fn(&Place) -> Result<RawDocumentBuf> + Clone + Send + 'static {
+    pub(super) fn maker(&self) -> impl Fn(&Own) -> Result<RawDocumentBuf> + Clone + Send + 'static {
         let pattern = self.pattern.clone();
-        move |place| {
-            let tick = place.next_tick();
+        move |own| {
+            let tick = own.tick;
             let mut document = pattern.clone();
             let id = |id: Uuid| Bson::from(BsonUuid::from_bytes(id.into_bytes()));
             document.insert("_id", id(Uuid::now_v7()));
-            document.insert("channel_id", id(place.channel));
-            document.insert("client_message_id", tick.to_string());
+            document.insert("channel_id", id(own.channel));
+            document.insert("author_id", id(own.author));
+            document.insert("client_message_id", own.marker.number.to_string());
+            document.insert("content", doc! { "text": own.marker.text() });
             document.insert("ticks", vec![tick]);
+            for field in ["created_at", "updated_at", "changed_at"] {
+                document.insert(field, bson::DateTime::now());
+            }
             for field in ["ts", "seq", "ticks_mark", "visible_count", "visible_ts"] {
                 document.insert(field, tick);
             }
@@ -174,7 +179,7 @@ impl MongoReads {
     pub(super) async fn changes(&self, after: i64, most: usize) -> Result<(usize, Vec<u8>)> {
         let mut filter = self.channel.clone();
         filter.insert("seq", doc! { "$gt": after });
-        self.find(filter, doc! { "seq": 1 }, "channel_seq", most).await
+        self.find(filter, doc! { "seq": 1 }, "channel_changes", most).await
     }
 
     async fn find(

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
-    inserts::{Place, Waiting},
+    inserts::{Own, Waiting},
     mongo::Shown,
 };
 use crate::{
@@ -58,14 +58,15 @@ impl SqliteInserts {
     }
 
     /// Makes rows.
-    pub(super) fn maker(&self) -> impl Fn(&Place) -> Result<Vec<Value>> + Clone + Send + 'static {
+    pub(super) fn maker(&self) -> impl Fn(&Own) -> Result<Vec<Value>> + Clone + Send + 'static {
         let (columns, pattern) = (Arc::clone(&self.columns), Arc::clone(&self.pattern));
-        move |place| {
-            let tick = place.next_tick();
+        move |own| {
+            let tick = own.tick;
             let row = columns.iter().zip(pattern.iter()).map(|(column, value)| match column.as_str() {
                 "id" => Value::Blob(Uuid::now_v7().into_bytes().to_vec()),
-                "channel_id" => Value::Blob(place.channel.into_bytes().to_vec()),
-                "client_message_id" => Value::Text(tick.to_string()),
+                "author_id" => Value::Blob(own.author.into_bytes().to_vec()),
+                "channel_id" => Value::Blob(own.channel.into_bytes().to_vec()),
+                "client_message_id" => Value::Text(own.marker.number.to_string()),
                 "ticks" => Value::Text(format!("[{tick}]")),
                 "ts" | "seq" | "visible_count" => Value::Integer(tick),
                 _ => value.clone(),

@@ -16,9 +16,11 @@ use crate::{Chat, Error, Result, database::Database, together::Worker};
 
 /// Queries under way at once. More only split what waits into smaller ones.
 pub(crate) const QUERIES: usize = 2;
-/// The most look-ups of one query. The number of placeholders is always a power of two, so that there are few statements
-/// for the store to prepare.
+/// The most look-ups of one query.
 const AT_ONCE: usize = 64;
+/// Up to so many the number of look-ups in a statement is a power of two, and beyond it a multiple of this, so that there are
+/// few statements for the store to prepare; the last look-up is repeated for it.
+const STEP: usize = 8;
 
 /// The table of what is asked.
 const ASKED: &str = "asked";
@@ -100,7 +102,8 @@ async fn answer(db: &Database, lookups: Vec<Lookup>) {
 /// One query for all that is asked, which is not nothing.
 fn statement(backend: DatabaseBackend, mut asked: Vec<(ChannelId, UserId)>) -> sea_orm::Statement {
     if let Some(last) = asked.last().copied() {
-        asked.resize(asked.len().next_power_of_two(), last);
+        let many = asked.len();
+        asked.resize(if many < STEP { many.next_power_of_two() } else { many.next_multiple_of(STEP) }, last);
     }
     // A parameter has no type of its own in MySQL, and one that is not that of the columns would keep it from their indexes.
     let id = if backend == DatabaseBackend::MySql { "BINARY(16)" } else { "BLOB" };

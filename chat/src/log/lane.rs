@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     Result,
+    activity::Changed,
     log::{
         Alteration, Appended, Command, Draft, HEAD_TRUST, Inner,
         rivals::{Contest, Rivals},
@@ -40,6 +41,8 @@ pub(super) struct Lane {
     pub(super) shared: Arc<Inner>,
     pub(super) key: ChannelKey,
     head: Option<(Head, Instant)>,
+    /// What the last commit of the group tells of the channel's counters.
+    changed: Changed,
     /// The lanes of other nodes, once one of them was faster.
     rivals: Option<Rivals>,
     /// How long a write takes, on average.
@@ -78,6 +81,7 @@ impl Lane {
     /// Forgets the head: somebody else was faster, or the outcome of a write is not known.
     pub(super) fn lose_head(&mut self) {
         self.head = None;
+        self.changed.counters = None;
     }
 
     /// Another node was faster: tells whether to try again.
@@ -136,13 +140,22 @@ impl Lane {
         if let Some(rivals) = &mut self.rivals {
             rivals.committed(message.seq);
         }
+        self.changed = Changed::by(message);
         self.shared.hub.publish(message);
     }
 }
 
 /// Serves a channel until it has been quiet for a while.
 pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc::Receiver<Command>) {
-    let mut lane = Lane { shared, key, head: None, rivals: None, write: Duration::ZERO, owes: None };
+    let mut lane = Lane {
+        shared,
+        key,
+        head: None,
+        changed: Changed { key, counters: None },
+        rivals: None,
+        write: Duration::ZERO,
+        owes: None,
+    };
     lane.finish_left_over_replies().await;
     let mut group = Vec::with_capacity(GROUP);
     loop {
@@ -165,7 +178,7 @@ pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc:
                         Step::GiveWay => lane.give_way().await,
                     }
                 }
-                let _ = lane.shared.activity.send(key);
+                let _ = lane.shared.activity.send(lane.changed);
                 lane.settle().await;
             }
             Err(_) if lane.owes.is_some() => lane.settle().await,

@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use alter::{Alteration, Aspect};
 
+pub use crate::activity::Changed;
 use crate::{
     Error, Result,
     clock::Environment,
@@ -96,7 +97,7 @@ pub(crate) enum Command {
 }
 
 /// Tells that a channel's counters moved.
-pub type Activity = mpsc::UnboundedSender<ChannelKey>;
+pub type Activity = mpsc::UnboundedSender<Changed>;
 
 /// The logs of all channels. Cheap to clone.
 #[derive(Clone)]

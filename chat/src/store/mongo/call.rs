@@ -74,7 +74,7 @@ fn index_in(code: i32, message: &str) -> Option<String> {
     if code != DUPLICATE_KEY {
         return None;
     }
-    // `E11000 duplicate key error collection: chat.messages index: channel_seq dup key: { … }`: what users wrote comes only
+    // `E11000 duplicate key error collection: chat.messages index: channel_ticks dup key: { … }`: what users wrote comes only
     // behind the index.
     let (_, rest) = message.split_once(" index: ")?;
     Some(rest.split(' ').next().unwrap_or_default().to_owned())

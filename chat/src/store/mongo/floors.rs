@@ -2,7 +2,11 @@
 //! tombstone and the server removes it, the floor is what still knows the tick and the count.
 
 use bson::{Bson, Document, doc};
-use mongodb::{Collection, error::Result as DriverResult};
+use mongodb::{
+    Collection, Database,
+    error::{ErrorKind, Result as DriverResult},
+    options::WriteConcern,
+};
 use quikapp_entities::Timestamp;
 
 use super::{
@@ -17,8 +21,23 @@ use crate::{
     messages::model::{ChannelKey, Message},
 };
 
+/// The collection of the floors.
+pub(super) const CLOCKS: &str = "channel_clocks";
+/// The server's code for a collection that is already there.
+const NAMESPACE_EXISTS: i32 = 48;
+
 /// How long before the purge of a tombstone [`MongoStore::heal_floors`] cares for its channel's floor.
 const AHEAD: i64 = 2 * 24 * 60 * 60 * 1_000;
+
+/// Makes the collection. One that only the first floor made would for a moment be too new to be read beside older data.
+pub(super) async fn make(database: &Database, acknowledge: WriteConcern) -> DriverResult<()> {
+    match database.create_collection(CLOCKS).write_concern(acknowledge).await {
+        Err(error) if matches!(&*error.kind, ErrorKind::Command(told) if told.code == NAMESPACE_EXISTS) => {
+            Ok(())
+        }
+        made => made,
+    }
+}
 
 /// The `_id` of a channel's floor. The order of its fields is part of it.
 pub(super) fn floor_id(key: ChannelKey) -> Document {
@@ -58,7 +77,7 @@ impl MongoStore {
             } },
             doc! { "$project": { "seq": "$last.seq", "visible_count": "$last.visible_count" } },
             doc! { "$merge": {
-                "into": "channel_clocks",
+                "into": CLOCKS,
                 "on": "_id",
                 "whenMatched": [raise("$$new.seq", "$$new.visible_count")],
                 "whenNotMatched": "insert",

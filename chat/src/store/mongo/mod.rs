@@ -115,6 +115,7 @@ impl MongoStore {
         let patient = CollectionOptions::builder().write_concern(acknowledge(None)).build();
         let messages = database.collection_with_options::<Document>("messages", patient);
         indexes::ensure(&messages).await.map_err(|error| OpenError::of(&error))?;
+        floors::make(&database, acknowledge(None)).await.map_err(|error| OpenError::of(&error))?;
 
         let options = CollectionOptions::builder()
             .write_concern(acknowledge(Some(Duration::from_secs(4))))
@@ -126,7 +127,7 @@ impl MongoStore {
         let store = Self {
             writer: Writer::new(messages.clone(), Arc::clone(&calls)),
             messages,
-            clocks: database.collection_with_options("channel_clocks", options),
+            clocks: database.collection_with_options(floors::CLOCKS, options),
             database,
             calls,
         };

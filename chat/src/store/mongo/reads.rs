@@ -12,7 +12,7 @@ use super::{
     MongoStore,
     call::{Failure, SERVER_TIME_LIMIT},
     document::{binary, channel_key, date, decode, thread_summary},
-    floors::floor_id,
+    floors::{CLOCKS, floor_id},
     indexes,
     writes::in_channel,
 };
@@ -147,7 +147,7 @@ impl MongoStore {
                 Some(doc! { "_id": 0, "seq": 1, "visible_count": 1 }),
             ),
             doc! { "$lookup": {
-                "from": "channel_clocks", "localField": "_id", "foreignField": "_id", "as": "floor",
+                "from": CLOCKS, "localField": "_id", "foreignField": "_id", "as": "floor",
             } },
         ];
         let database = self.database.clone();

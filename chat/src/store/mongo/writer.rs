@@ -218,8 +218,8 @@ impl Writer {
         // The server names only the first index that refused.
         let conflict = match (refusal.index.as_deref(), own_id) {
             (Some(indexes::CLIENT_MESSAGE_ID), _) => Ok(Conflict::ClientMessageId),
-            (Some(indexes::SEQ | indexes::TICKS), None) => Ok(Conflict::Tick),
-            (Some(index @ (indexes::SEQ | indexes::TICKS | indexes::ID)), Some((author, id))) => {
+            (Some(indexes::TICKS), None) => Ok(Conflict::Tick),
+            (Some(index @ (indexes::TICKS | indexes::ID)), Some((author, id))) => {
                 let (messages, key) = (self.messages.clone(), content.key);
                 let call = async move { Ok(is_repeat(&messages, key, author, &id).await?) };
                 match self.calls.run("insert: whether it is a repeat", call).await {

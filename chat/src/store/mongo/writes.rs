@@ -34,6 +34,11 @@ pub(super) fn in_channel(key: ChannelKey) -> Document {
 }
 
 fn encoded(message: &Message) -> Result<RawDocumentBuf> {
+    // Only ticks are unique: a `seq` that is not among them could be that of two messages.
+    if !message.ticks.contains(&message.seq) {
+        tracing::error!(seq = message.seq, "a message does not list its own tick");
+        return Err(Error::Internal);
+    }
     encode(message).map_err(|error| {
         tracing::error!(%error, "a message cannot be written as BSON");
         Error::Internal
@@ -85,9 +90,7 @@ impl MongoStore {
                 Ok(_) => {}
                 Err(error) => {
                     return match Duplicate::of(&error) {
-                        Some(duplicate) if [indexes::SEQ, indexes::TICKS].contains(&&*duplicate.index) => {
-                            Ok(Replaced::TickTaken)
-                        }
+                        Some(duplicate) if duplicate.index == indexes::TICKS => Ok(Replaced::TickTaken),
                         _ => Err(error.into()),
                     };
                 }

@@ -1,0 +1,63 @@
+//! Documents that were parsed before: clients send the same few again and again, and nothing else before the execution costs as
+//! much as to parse one.
+
+use std::sync::Arc;
+
+use async_graphql_parser::{parse_query, types::ExecutableDocument};
+use moka::sync::Cache;
+
+use super::{Limits, refuse_unused_fragments, scan, syntax_error};
+use crate::failure::Failure;
+
+/// The longest text that is remembered, in bytes. Clients that send the same one again write far shorter ones.
+const LONGEST: usize = 16 * 1024;
+/// What a parsed document takes, in bytes for each byte of its text, about.
+const EXPANSION: usize = 30;
+/// The most bytes that all of them take, about. Those that are asked for most are kept.
+const CAPACITY: u64 = 32 << 20;
+
+/// Parsed documents by their texts. Cheap to clone.
+#[derive(Clone)]
+pub struct Documents {
+    parsed: Cache<String, Arc<ExecutableDocument>>,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        let weigh = |text: &String, _: &Arc<ExecutableDocument>| {
+            u32::try_from(text.len().saturating_mul(EXPANSION)).unwrap_or(u32::MAX)
+        };
+        Self { parsed: Cache::builder().max_capacity(CAPACITY).weigher(weigh).build() }
+    }
+}
+
+impl Documents {
+    /// The document of a text that keeps the `limits` which do not depend on the operation or its variables. They have to be
+    /// the same at each call.
+    ///
+    /// # Errors
+    /// `BAD_REQUEST` for what is no document, `TOO_COSTLY` for what goes beyond the limits.
+    pub(super) fn read(&self, text: &str, limits: &Limits) -> Result<Arc<ExecutableDocument>, Failure> {
+        if let Some(document) = self.parsed.get(text) {
+            return Ok(document);
+        }
+        scan::scan(text, limits)?;
+        let document = parse_query(text).map_err(|error| syntax_error(&error))?;
+        if document.fragments.len() > limits.fragments {
+            return Err(Failure::too_costly(format!("at most {} fragments are allowed", limits.fragments)));
+        }
+        refuse_unused_fragments(&document)?;
+        let document = Arc::new(document);
+        if text.len() <= LONGEST {
+            self.parsed.insert(text.to_owned(), Arc::clone(&document));
+        }
+        Ok(document)
+    }
+
+    /// What all of them take, in bytes, about.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.parsed.run_pending_tasks();
+        self.parsed.weighted_size()
+    }
+}
