@@ -52,7 +52,13 @@ pub(super) async fn settle(run: &Run, asker: &Person, folds: &[Arc<Mutex<Fold>>]
             wrong.extend(members);
             return wrong;
         }
-        run.say(format!("{} differences, {} contradictions yet", differences.count(), wrong.len()));
+        // Whoever came in late may have thousands of threads to ask for.
+        let asking = folds.iter().filter(|fold| fold.lock().unwrap().cursor().is_none()).count();
+        run.say(format!(
+            "{} differences, {} contradictions yet, {asking} subscribers still ask for all that there is",
+            differences.count(),
+            wrong.len()
+        ));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
