@@ -10,8 +10,8 @@ use quikapp::{
 };
 use quikapp_chat::entities::users::AccountStatus;
 
-/// The C library's allocator costs a quarter more CPU per request, and mimalloc some tenth: here most is freed on another thread
-/// than it was allocated on.
+/// The C library's allocator costs a quarter more CPU per request, and mimalloc about a tenth more: here
+/// much is freed on another thread than it was allocated on.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

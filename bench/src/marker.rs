@@ -81,7 +81,7 @@ impl Marker {
 fn word(number: u64) -> String {
     const SYLLABLES: [&str; 16] =
         ["an", "be", "co", "de", "er", "fi", "go", "he", "in", "ka", "lo", "me", "no", "or", "ta", "us"];
-    // The finaliser of SplitMix64: neighbours have nothing in common.
+    // As SplitMix64 ends: neighbours have nothing in common.
     let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     let even = (mixed >> 11) as f64 / (1_u64 << 53) as f64;

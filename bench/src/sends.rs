@@ -66,7 +66,7 @@ pub(crate) async fn run(bench: &mut Bench<'_>) -> Result<Section> {
         mode: bench.mode,
         what: format!(
             "{senders} users on {channels} channels, each with one kept-alive HTTP connection, send as fast as they are \
-             answered. Raw: the same documents through the driver, or rows through rusqlite, all that waits in one group, as \
+             answered. Raw: the same documents through the driver, or rows with one text through rusqlite, all that waits in one group, as \
              large as {senders} waiting senders give; same indexes and same durability."
         ),
         rows: vec![subject, Row { label: "raw", rounds: raw }],

@@ -1,6 +1,10 @@
 //! Channel counters: what the log counts exactly is copied into the channel lists once in a moment, off the sends' way.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use quikapp_entities::channels;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -50,26 +54,24 @@ pub(crate) async fn run(
     store: Arc<dyn MessageStore>,
     mut changed: mpsc::UnboundedReceiver<Changed>,
 ) {
-    // What was told last of a channel holds: a lane tells its changes in their order, and where several nodes write to it, the
-    // relational store keeps what is of the higher tick.
     let mut due: HashMap<ChannelKey, Option<ChannelActivity>> = HashMap::new();
     while let Some(first) = changed.recv().await {
         if is_read_log(first.key) {
             continue;
         }
-        due.insert(first.key, first.counters);
+        note(&mut due, first);
         tokio::time::sleep(EVERY).await;
-        while let Ok(Changed { key, counters }) = changed.try_recv() {
-            if !is_read_log(key) {
-                due.insert(key, counters);
+        while let Ok(next) = changed.try_recv() {
+            if !is_read_log(next.key) {
+                note(&mut due, next);
             }
         }
         while !due.is_empty() {
             let part: Vec<_> = due.iter().map(|(key, counters)| (*key, *counters)).take(AT_ONCE).collect();
             let unknown: Vec<_> =
                 part.iter().filter(|(_, counters)| counters.is_none()).map(|(key, _)| *key).collect();
-            let known = part.iter().filter_map(|(_, counters)| *counters).collect();
-            match write(&db, store.as_ref(), &unknown, known).await {
+            let known: Vec<_> = part.iter().filter_map(|(_, counters)| *counters).collect();
+            match write(&db, store.as_ref(), &unknown, &known).await {
                 Ok(()) => {
                     for (key, _) in part {
                         due.remove(&key);
@@ -84,16 +86,33 @@ pub(crate) async fn run(
     }
 }
 
+/// Adds what is told of a channel to what was told before: the greater tick holds, and where the store has to be asked, it is.
+fn note(due: &mut HashMap<ChannelKey, Option<ChannelActivity>>, changed: Changed) {
+    match (due.entry(changed.key), changed.counters) {
+        (Entry::Vacant(entry), counters) => {
+            entry.insert(counters);
+        }
+        (Entry::Occupied(mut entry), Some(counters)) => {
+            let is_newer = entry.get().is_some_and(|known| known.log_seq < counters.log_seq);
+            if is_newer {
+                entry.insert(Some(counters));
+            }
+        }
+        (Entry::Occupied(mut entry), None) => {
+            entry.insert(None);
+        }
+    }
+}
+
 async fn write(
     db: &Database,
     store: &dyn MessageStore,
     unknown: &[ChannelKey],
-    mut counters: Vec<ChannelActivity>,
+    known: &[ChannelActivity],
 ) -> Result<()> {
-    if !unknown.is_empty() {
-        counters.extend(read(store, unknown).await?);
-    }
-    set_channel_activity(db, &counters).await
+    // Those first that need not wait for the message store.
+    set_channel_activity(db, known).await?;
+    if unknown.is_empty() { Ok(()) } else { copy(db, store, unknown).await }
 }
 
 /// Brings the counters of these channels up to their logs.
@@ -144,5 +163,33 @@ pub(crate) async fn catch_up(db: &Database, store: &dyn MessageStore) -> Result<
         if !behind.is_empty() {
             copy(db, store, &behind).await?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quikapp_entities::{ChannelId, WorkspaceId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn told(key: ChannelKey, log_seq: i64) -> Changed {
+        let counters =
+            ChannelActivity { channel: key.channel, message_count: log_seq, last_message_at: None, log_seq };
+        Changed { key, counters: Some(counters) }
+    }
+
+    #[test]
+    fn the_greater_tick_holds_unless_the_store_has_to_be_asked() {
+        let key = ChannelKey { workspace: WorkspaceId(Uuid::now_v7()), channel: ChannelId(Uuid::now_v7()) };
+        let mut due = HashMap::new();
+        let seq = |due: &HashMap<_, Option<ChannelActivity>>| due[&key].map(|known| known.log_seq);
+        for (next, expected) in [(10, Some(10)), (9, Some(10)), (11, Some(11))] {
+            note(&mut due, told(key, next));
+            assert_eq!(seq(&due), expected);
+        }
+        note(&mut due, Changed { key, counters: None });
+        note(&mut due, told(key, 12));
+        assert_eq!(seq(&due), None);
     }
 }

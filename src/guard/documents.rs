@@ -1,7 +1,7 @@
 //! Documents that were parsed before: clients send the same few again and again, and nothing else before the execution costs as
 //! much as to parse one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql_parser::{parse_query, types::ExecutableDocument};
 use moka::sync::Cache;
@@ -11,10 +11,14 @@ use crate::failure::Failure;
 
 /// The longest text that is remembered, in bytes. Clients that send the same one again write far shorter ones.
 const LONGEST: usize = 16 * 1024;
-/// What a parsed document takes, in bytes for each byte of its text, about.
-const EXPANSION: usize = 30;
-/// The most bytes that all of them take, about. Those that are asked for most are kept.
-const CAPACITY: u64 = 32 << 20;
+/// What a parsed document takes at most, in bytes: so much, and so much for each byte of its text. One that is made to take
+/// much, of fields within fields with names of one letter, comes near it; what clients send takes a tenth.
+const BASE: usize = 2 * 1024;
+const EXPANSION: usize = 256;
+/// The most bytes that all of them take. Those that are asked for most are kept.
+const CAPACITY: u64 = 64 << 20;
+/// How long one is kept that nobody sends: there may be passwords in it, of clients that do not use variables.
+const IDLE: Duration = Duration::from_mins(10);
 
 /// Parsed documents by their texts. Cheap to clone.
 #[derive(Clone)]
@@ -25,9 +29,10 @@ pub struct Documents {
 impl Default for Documents {
     fn default() -> Self {
         let weigh = |text: &String, _: &Arc<ExecutableDocument>| {
-            u32::try_from(text.len().saturating_mul(EXPANSION)).unwrap_or(u32::MAX)
+            u32::try_from(text.len().saturating_mul(EXPANSION).saturating_add(BASE)).unwrap_or(u32::MAX)
         };
-        Self { parsed: Cache::builder().max_capacity(CAPACITY).weigher(weigh).build() }
+        let parsed = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE).build();
+        Self { parsed }
     }
 }
 
@@ -47,11 +52,14 @@ impl Documents {
             return Err(Failure::too_costly(format!("at most {} fragments are allowed", limits.fragments)));
         }
         refuse_unused_fragments(&document)?;
-        let document = Arc::new(document);
-        if text.len() <= LONGEST {
-            self.parsed.insert(text.to_owned(), Arc::clone(&document));
+        Ok(Arc::new(document))
+    }
+
+    /// Remembers the document of a text of which an operation may be executed. What is refused would only take room.
+    pub(super) fn keep(&self, text: &str, document: Arc<ExecutableDocument>) {
+        if text.len() <= LONGEST && !self.parsed.contains_key(text) {
+            self.parsed.insert(text.to_owned(), document);
         }
-        Ok(document)
     }
 
     /// What all of them take, in bytes, about.

@@ -16,7 +16,7 @@ mod shape;
 mod subscription;
 mod weigh;
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use async_graphql::{Name, Positioned, Variables};
 use async_graphql_parser::{
@@ -137,7 +137,8 @@ pub fn check(
     limits: &Limits,
 ) -> Result<Checked, Failure> {
     let variable_bytes = hold_variables(variables, limits)?;
-    let document = Arc::unwrap_or_clone(documents.read(text, limits)?);
+    let parsed = documents.read(text, limits)?;
+    let document = ExecutableDocument::clone(&parsed);
     let (name, mut operation) = choose(document.operations, operation_name)?;
     let definitions = &operation.node.variable_definitions;
     if definitions.len() > limits.variables {
@@ -163,6 +164,7 @@ pub fn check(
     fragments.retain(|name, _| used.contains(name));
     let document = ExecutableDocument { operations: DocumentOperations::Single(operation), fragments };
     let name = name.map(|name| name.to_string());
+    documents.keep(text, parsed);
     Ok(Checked { document, kind, name, cost: weight.cost(), store_queries: weight.store_queries() })
 }
 

@@ -171,6 +171,7 @@ pub(super) async fn run(shared: Arc<Inner>, key: ChannelKey, mut commands: mpsc:
                         group.push(command);
                     }
                 }
+                lane.changed.counters = None;
                 for step in steps(group.drain(..)) {
                     match step {
                         Step::Append(drafts) => lane.append(drafts).await,

@@ -1,9 +1,9 @@
 //! The channel log: one lane a channel, through which all changes of its messages on this node pass.
 //!
 //! Each durable change takes the channel's next tick, dense from 1, and is one document write: change, log entry and tick
-//! at once. Between nodes the ticks are kept single by unique indexes: whoever loses a tick looks at the head and tries
+//! at once. Between nodes the ticks are kept single by a unique index: whoever loses a tick looks at the head and tries
 //! the next. A message that changes moves on to its new tick; so that the old one cannot be taken again by a node which
-//! has not noticed, the message lists the ticks it took in the last [`TICK_MEMORY`], and these are unique too. A lane in
+//! has not noticed, the message lists the ticks it took in the last [`TICK_MEMORY`], and all of these are unique. A lane in
 //! turn never writes by a head that it learned longer ago than [`HEAD_TRUST`].
 
 mod alter;

@@ -1,6 +1,6 @@
 //! Sharing a channel with the lanes of other nodes.
 //!
-//! The unique indexes decide who gets a tick, and nothing here is needed for that. But lanes that only race waste most of
+//! A unique index decides who gets a tick, and nothing here is needed for that. But lanes that only race waste most of
 //! their writes: who has just won knows the head and writes again at once, while the others have yet to read it. So a lane
 //! that lost a tick asks the others for a turn, and from then on both listen to the channel: what the others commit is the
 //! head that a lane goes on from, and after a commit of its own it waits a moment for one of theirs.

@@ -10,7 +10,7 @@ use std::{
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
-use mongodb::Client;
+use mongodb::{Client, IndexModel, options::IndexOptions};
 use quikapp_chat::{
     Error,
     clock::{Clock, SystemClock},
@@ -133,6 +133,33 @@ pub(crate) async fn indexes_are_there_and_used(subject: &Subject) {
     let unread = subject.store.unread(user(), &queries, 1_000).await.unwrap();
     assert!(unread.len() == 20 && unread.iter().all(|(_, unread)| unread.count == 150));
     assert_eq!(uses("channel_visible").await - visible, 20);
+}
+
+pub(crate) async fn replaced_indexes_go(subject: &Subject) {
+    let messages = subject.database().collection::<Document>("messages");
+    let keys = doc! { "workspace_id": 1, "channel_id": 1, "seq": 1 };
+    for (name, unique) in [("channel_seq", true), ("channel_history", false), ("channel_newest", false)] {
+        let mut keys = keys.clone();
+        if !unique {
+            keys.insert(name, 1);
+        }
+        let options = IndexOptions::builder().name(name.to_owned()).unique(unique).build();
+        messages.create_index(IndexModel::builder().keys(keys).options(options).build()).await.unwrap();
+    }
+    subject.another().await;
+    subject.another().await;
+    let names = messages.list_index_names().await.unwrap();
+    for name in ["channel_seq", "channel_history", "channel_newest"] {
+        assert!(!names.contains(&name.to_owned()), "{name} is still there");
+    }
+    assert!(names.contains(&"channel_changes".to_owned()));
+}
+
+pub(crate) async fn a_message_lists_its_own_tick(subject: &Subject) {
+    let mut alone = message(channel(), 1);
+    alone.ticks = Vec::new();
+    assert_eq!(subject.store.insert(alone.key, std::slice::from_ref(&alone)).await, Err(Error::Internal));
+    assert_eq!(subject.store.head(alone.key).await.unwrap().seq, 0);
 }
 
 /// Passes everything on to the server until `silent`, and from then on nothing, without a word.

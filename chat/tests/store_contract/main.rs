@@ -71,6 +71,17 @@ macro_rules! on_both {
                 crate::fixture::servers(async |subject| crate::faults::indexes_are_there_and_used(subject).await)
                     .await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn replaced_indexes_go() {
+                crate::fixture::servers(async |subject| crate::faults::replaced_indexes_go(subject).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_message_lists_its_own_tick() {
+                crate::fixture::servers(async |subject| crate::faults::a_message_lists_its_own_tick(subject).await)
+                    .await;
+            }
         }
     };
 }

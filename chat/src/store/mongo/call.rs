@@ -21,10 +21,10 @@ pub(super) const SERVER_TIME_LIMIT: Duration = Duration::from_secs(4);
 
 const DUPLICATE_KEY: i32 = 11_000;
 /// Codes of a server that cannot answer now: stepping down, shutting down, out of time, out of disk; or that answered in
-/// part and has lost its place since.
-const PASSING: [i32; 22] = [
-    6, 7, 24, 43, 50, 64, 89, 91, 112, 133, 134, 189, 237, 262, 9_001, 10_107, 11_600, 11_601, 11_602,
-    13_435, 13_436, 14_031,
+/// part and has lost its place since; or whose collections or indexes have just changed.
+const PASSING: [i32; 26] = [
+    6, 7, 24, 43, 50, 64, 89, 91, 112, 133, 134, 175, 189, 202, 237, 246, 262, 365, 9_001, 10_107, 11_600,
+    11_601, 11_602, 13_435, 13_436, 14_031,
 ];
 
 /// What went wrong inside of a call.
