@@ -123,7 +123,8 @@ impl Checked {
     }
 }
 
-/// Parses `text` unless it is one of the `documents` parsed before, chooses the operation and checks it against `limits`, for a schema of the given `shape`.
+/// Parses `text` unless it is one of the `documents` parsed before, chooses the operation and checks it against `limits`, for a
+/// schema of the given `shape`. A text of which an operation may be executed is remembered.
 ///
 /// # Errors
 /// `BAD_REQUEST` for what is not a valid request, `TOO_COSTLY` for what goes beyond the limits.
