@@ -18,7 +18,7 @@ use super::{
     fold::{Fold, Said, Target},
     people::Person,
     state::{FIELDS, OWN_FIELDS},
-    transport::{Connection, Incoming, Request, TRANSPORTS, Transport},
+    transport::{Connection, Failure, Incoming, Request, TRANSPORTS, Transport},
     truth::ChannelTruth,
 };
 
@@ -94,9 +94,9 @@ impl Follower {
                     run.connections.made.fetch_add(1, Ordering::Relaxed);
                     self.read(connection, transport, run).await;
                 }
-                Err(error) => {
+                Err(failure) => {
                     run.connections.failed.fetch_add(1, Ordering::Relaxed);
-                    self.refused(&error).await;
+                    self.failed(failure).await;
                 }
             }
             let pause = self.random.random_range(0..600);
@@ -104,7 +104,7 @@ impl Follower {
         }
     }
 
-    async fn connect(&mut self, transport: Transport) -> Result<Connection, String> {
+    async fn connect(&mut self, transport: Transport) -> Result<Connection, Failure> {
         let node = self.person.node();
         let fields = if self.random.random_bool(0.5) { FIELDS } else { OWN_FIELDS };
         let document = document(&self.target, fields);
@@ -129,7 +129,7 @@ impl Follower {
         };
         tokio::time::timeout(OPENING, Connection::open(transport, request))
             .await
-            .unwrap_or_else(|_| Err("the connection takes too long".into()))
+            .unwrap_or_else(|_| Err(Failure::Broken("the connection takes too long".into())))
     }
 
     /// Reads until the connection ends or is cut.
@@ -166,23 +166,33 @@ impl Follower {
                         return;
                     }
                 }
-                Incoming::Errors(errors) => return self.refused(&format!("{errors:?}")).await,
-                Incoming::End(reason) => return self.refused(&reason).await,
+                Incoming::End(failure) => return self.failed(failure).await,
             }
         }
     }
 
     /// The connection was not made, or ended by itself: which is to be expected while servers go and come.
-    async fn refused(&mut self, reason: &str) {
-        let is = |codes: &[&str]| codes.iter().any(|code| reason.contains(code));
-        if is(&["UNAUTHENTICATED", "4401", "4403"]) {
-            let token = self.person.token();
-            self.person.sign_in_again(&token).await;
-        } else if is(&["4400", "4408", "4409", "4429", "BAD_REQUEST", "INVALID", "NOT_FOUND", "FORBIDDEN"])
-            || is(&["INTERNAL", "TOO_COSTLY", "no JSON", "no item"])
-        {
-            self.violation(format_args!("refused: {reason}"));
+    async fn failed(&mut self, failure: Failure) {
+        match failure {
+            Failure::Closed(4401 | 4403) => self.sign_in_again().await,
+            Failure::Closed(code @ (4400 | 4408 | 4409 | 4429)) => {
+                self.violation(format_args!("closed with {code}"));
+            }
+            Failure::Broken(_) | Failure::Closed(_) => {}
+            Failure::Refused(codes, text) => {
+                if codes.iter().any(|code| code == "UNAUTHENTICATED") {
+                    self.sign_in_again().await;
+                } else if codes.iter().any(|code| code != "UNAVAILABLE") {
+                    self.violation(format_args!("refused: {text}"));
+                }
+            }
+            Failure::Malformed(text) => self.violation(text),
         }
+    }
+
+    async fn sign_in_again(&self) {
+        let token = self.person.token();
+        self.person.sign_in_again(&token).await;
     }
 }
 

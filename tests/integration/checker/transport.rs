@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::CloseFrame},
 };
 
 /// How a subscription travels.
@@ -36,10 +36,42 @@ pub(super) struct Request<'a> {
 pub(super) enum Incoming {
     /// An item, with the id of the event that brought it.
     Item(Option<String>, Value),
-    /// Errors.
-    Errors(Vec<Value>),
     /// The end of the stream; why.
-    End(String),
+    End(Failure),
+}
+
+/// Why a connection was not made, or ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Failure {
+    /// Nobody answered, or the connection broke off, or the stream ended without an error.
+    Broken(String),
+    /// The socket was closed with this code.
+    Closed(u16),
+    /// Errors with these codes, and their whole text.
+    Refused(Vec<String>, String),
+    /// What came is not as the protocol has it.
+    Malformed(String),
+}
+
+impl Failure {
+    fn broken(error: impl std::fmt::Display) -> Self {
+        Self::Broken(error.to_string())
+    }
+
+    /// Of the errors of a response, each of which must have a code.
+    fn of_errors(errors: &Value) -> Self {
+        let list = errors.as_array().map_or(std::slice::from_ref(errors), Vec::as_slice);
+        let codes: Option<Vec<_>> =
+            list.iter().map(|error| error["extensions"]["code"].as_str().map(str::to_owned)).collect();
+        match codes {
+            Some(codes) if !codes.is_empty() => Self::Refused(codes, errors.to_string()),
+            _ => Self::Malformed(format!("errors without a code: {errors}")),
+        }
+    }
+
+    fn closed(frame: Option<CloseFrame>) -> Self {
+        frame.map_or_else(|| Self::broken("closed"), |frame| Self::Closed(frame.code.into()))
+    }
 }
 
 /// A running subscription. Dropping it cuts the connection without a word.
@@ -49,7 +81,7 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(transport: Transport, request: Request<'_>) -> Result<Self, String> {
+    pub(super) async fn open(transport: Transport, request: Request<'_>) -> Result<Self, Failure> {
         match transport {
             Transport::Socket => open_socket(request).await,
             Transport::Events => Http::open(request, "text/event-stream", b"\n\n").await.map(Self::Http),
@@ -69,30 +101,27 @@ impl Connection {
     }
 }
 
-async fn open_socket(request: Request<'_>) -> Result<Connection, String> {
-    let error = |error: &dyn std::fmt::Display| format!("socket: {error}");
+async fn open_socket(request: Request<'_>) -> Result<Connection, Failure> {
     let mut upgrade =
-        format!("ws://{}/graphql", request.address).into_client_request().map_err(|e| error(&e))?;
+        format!("ws://{}/graphql", request.address).into_client_request().map_err(Failure::broken)?;
     let protocol = HeaderValue::from_static("graphql-transport-ws");
     upgrade.headers_mut().insert("sec-websocket-protocol", protocol);
-    let (mut socket, _) = connect_async(upgrade).await.map_err(|e| error(&e))?;
+    let (mut socket, _) = connect_async(upgrade).await.map_err(Failure::broken)?;
     let payload = json!({ "Authorization": format!("Bearer {}", request.token) });
     let init = json!({ "type": "connection_init", "payload": payload });
-    socket.send(Message::text(init.to_string())).await.map_err(|e| error(&e))?;
+    socket.send(Message::text(init.to_string())).await.map_err(Failure::broken)?;
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) if text.contains("connection_ack") => break,
-            Some(Ok(Message::Close(frame))) => {
-                return Err(format!("closed with {:?}", frame.map(|frame| u16::from(frame.code))));
-            }
+            Some(Ok(Message::Close(frame))) => return Err(Failure::closed(frame)),
             Some(Ok(_)) => {}
-            Some(Err(e)) => return Err(error(&e)),
-            None => return Err("socket: closed".into()),
+            Some(Err(error)) => return Err(Failure::broken(error)),
+            None => return Err(Failure::broken("the socket broke off")),
         }
     }
     let payload = json!({ "query": request.document, "variables": request.variables });
     let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload });
-    socket.send(Message::text(subscribe.to_string())).await.map_err(|e| error(&e))?;
+    socket.send(Message::text(subscribe.to_string())).await.map_err(Failure::broken)?;
     Ok(Connection::Socket(Box::new(socket)))
 }
 
@@ -100,24 +129,22 @@ async fn next_of_socket(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>)
     loop {
         let text = match socket.next().await {
             Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Close(frame))) => {
-                return Incoming::End(format!("closed with {:?}", frame.map(|frame| u16::from(frame.code))));
-            }
+            Some(Ok(Message::Close(frame))) => return Incoming::End(Failure::closed(frame)),
             Some(Ok(_)) => continue,
-            Some(Err(error)) => return Incoming::End(error.to_string()),
-            None => return Incoming::End("closed".into()),
+            Some(Err(error)) => return Incoming::End(Failure::broken(error)),
+            None => return Incoming::End(Failure::broken("the socket broke off")),
         };
         let Ok(mut message) = serde_json::from_str::<Value>(&text) else {
-            return Incoming::Errors(vec![json!({ "message": format!("no JSON: {text}") })]);
+            return Incoming::End(Failure::Malformed(format!("no JSON: {text}")));
         };
         match message["type"].as_str() {
             Some("next") => return result(None, message["payload"].take()),
-            Some("error") => return Incoming::Errors(list(message["payload"].take())),
-            Some("complete") => return Incoming::End("complete".into()),
+            Some("error") => return Incoming::End(Failure::of_errors(&message["payload"])),
+            Some("complete") => return Incoming::End(Failure::broken("complete")),
             Some("ping") => {
                 let pong = Message::text(json!({ "type": "pong" }).to_string());
                 if let Err(error) = socket.send(pong).await {
-                    return Incoming::End(error.to_string());
+                    return Incoming::End(Failure::broken(error));
                 }
             }
             _ => {}
@@ -125,23 +152,16 @@ async fn next_of_socket(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>)
     }
 }
 
-fn list(errors: Value) -> Vec<Value> {
-    match errors {
-        Value::Array(errors) => errors,
-        other => vec![other],
-    }
-}
-
 /// A GraphQL result with one field.
 fn result(id: Option<String>, mut body: Value) -> Incoming {
     if !body["errors"].is_null() {
-        return Incoming::Errors(list(body["errors"].take()));
+        return Incoming::End(Failure::of_errors(&body["errors"]));
     }
     match body["data"].take() {
         Value::Object(data) if data.len() == 1 => {
             Incoming::Item(id, data.into_iter().next().map_or(Value::Null, |(_, item)| item))
         }
-        other => Incoming::Errors(vec![json!({ "message": format!("no item: {other}") })]),
+        other => Incoming::End(Failure::Malformed(format!("no item: {other}"))),
     }
 }
 
@@ -153,8 +173,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    async fn open(request: Request<'_>, accept: &str, delimiter: &'static [u8]) -> Result<Self, String> {
-        let client = reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
+    async fn open(request: Request<'_>, accept: &str, delimiter: &'static [u8]) -> Result<Self, Failure> {
+        let client = reqwest::Client::builder().no_proxy().build().map_err(Failure::broken)?;
         let mut post = client
             .post(format!("http://{}/graphql", request.address))
             .header("accept", accept)
@@ -163,10 +183,10 @@ impl Http {
         if let Some(id) = request.last_event_id {
             post = post.header("last-event-id", id);
         }
-        let response = post.send().await.map_err(|error| error.to_string())?;
+        let response = post.send().await.map_err(Failure::broken)?;
         if response.status() != 200 {
-            let status = response.status();
-            return Err(format!("{status} {}", response.text().await.unwrap_or_default()));
+            let body: Value = response.json().await.map_err(Failure::broken)?;
+            return Err(Failure::of_errors(&body["errors"]));
         }
         Ok(Self { response, rest: Vec::new(), delimiter })
     }
@@ -186,9 +206,11 @@ impl Http {
             match self.response.chunk().await {
                 Ok(Some(bytes)) => self.rest.extend_from_slice(&bytes),
                 // The last boundary is followed by two dashes.
-                Ok(None) if self.rest == b"--\r\n" => return Incoming::End("complete".into()),
-                Ok(None) => return Incoming::End("the response broke off".into()),
-                Err(error) => return Incoming::End(error.to_string()),
+                Ok(None) if self.rest == b"--\r\n" => {
+                    return Incoming::End(Failure::broken("complete"));
+                }
+                Ok(None) => return Incoming::End(Failure::broken("the response broke off")),
+                Err(error) => return Incoming::End(Failure::broken(error)),
             }
         }
     }
@@ -197,11 +219,11 @@ impl Http {
 /// An event, or the body of a part with its headers; signs of life are nothing.
 fn read(block: &str) -> Option<Incoming> {
     if block.starts_with("event: complete") {
-        return Some(Incoming::End("complete".into()));
+        return Some(Incoming::End(Failure::broken("complete")));
     }
     let at = block.find('{')?;
     let Ok(mut body) = serde_json::from_str::<Value>(&block[at..]) else {
-        return Some(Incoming::Errors(vec![json!({ "message": format!("no JSON: {block}") })]));
+        return Some(Incoming::End(Failure::Malformed(format!("no JSON: {block}"))));
     };
     if body.as_object().is_some_and(serde_json::Map::is_empty) {
         return None;
