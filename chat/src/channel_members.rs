@@ -16,7 +16,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 
 use crate::{
     Chat, Error, Result,
-    access::{ChannelMember, ChannelReader, Viewer, present},
+    access::{ChannelMember, ChannelReader, Viewer, VisibleChannel, present},
     aftermath::to_the_end,
     database::Fault,
     messages::model::ChannelKey,
@@ -50,23 +50,22 @@ pub(crate) fn is_direct(kind: ChannelType) -> bool {
 impl Chat {
     /// Goes into a PUBLIC or TOPIC channel; without effect for those who are in it. [`Error::Forbidden`] for those who were
     /// removed, [`Error::NotFound`] for channels that are not open to the viewer, [`Error::Archived`].
-    pub async fn join_channel(&self, viewer: &Viewer, channel: ChannelId) -> Result<ChannelReader> {
+    pub async fn join_channel(&self, viewer: &Viewer, channel: ChannelId) -> Result<VisibleChannel> {
         const REMOVED: Error = Error::Forbidden("you were removed from this channel; ask to be added again");
         let standing = self.standing(viewer, channel).await?.ok_or(Error::NotFound("channel"))?;
-        let status = standing.membership.as_ref().map(|membership| membership.status);
-        if matches!(status, Some(MembershipStatus::Active | MembershipStatus::Muted)) {
-            return self.channel_reader(viewer, channel).await;
+        if standing.present().is_some() {
+            return self.visible_channel(viewer, channel).await;
         }
         if !standing.is_open() {
             return Err(Error::NotFound("channel"));
         }
-        if status == Some(MembershipStatus::Removed) {
+        if standing.status() == Some(MembershipStatus::Removed) {
             return Err(REMOVED);
         }
-        if standing.channel.is_archived {
+        if standing.is_archived {
             return Err(Error::Archived);
         }
-        let (chat, user, key) = (self.clone(), viewer.user(), key_of(&standing.channel));
+        let (chat, user, key) = (self.clone(), viewer.user(), standing.key);
         to_the_end(async move {
             let joined_seq = chat.log.head(key).await?.seq;
             let now = chat.env.now();
@@ -98,16 +97,16 @@ impl Chat {
             Ok(())
         })
         .await?;
-        self.channel_reader(viewer, channel).await
+        self.visible_channel(viewer, channel).await
     }
 
     /// Goes out of a channel; without effect for those who are not in it. [`Error::Forbidden`] for the general channel and
     /// for conversations between two. The last owner's role passes to the highest, longest-standing member.
     pub async fn leave_channel(&self, reader: &ChannelReader) -> Result<()> {
-        if reader.channel().is_general {
+        if reader.is_general() {
             return Err(Error::Forbidden("the general channel cannot be left"));
         }
-        if reader.channel().kind == ChannelType::Direct {
+        if reader.kind() == ChannelType::Direct {
             return Err(Error::Forbidden("a direct conversation cannot be left"));
         }
         let (chat, user, key) = (self.clone(), reader.viewer().user(), reader.key());
@@ -144,7 +143,7 @@ impl Chat {
         member: &ChannelMember,
         users: &[UserId],
     ) -> Result<Vec<channel_members::Model>> {
-        if is_direct(member.channel().kind) {
+        if is_direct(member.kind()) {
             return Err(Error::Forbidden("nobody can be added to a direct conversation; open another one"));
         }
         let users = distinct(users);
@@ -184,10 +183,10 @@ impl Chat {
         preferences: ChannelPreferences,
     ) -> Result<channel_members::Model> {
         const OUTSIDE: Error = Error::Forbidden("join the channel first");
-        if reader.membership().is_none() {
+        if reader.joined_seq().is_none() {
             return Err(OUTSIDE);
         }
-        let (channel, user, now) = (reader.channel().id, reader.viewer().user(), self.env.now());
+        let (channel, user, now) = (reader.key().channel, reader.viewer().user(), self.env.now());
         let changed = self
             .db
             .write(move |tx| {

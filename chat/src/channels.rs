@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     Chat, Error, Result,
-    access::{ChannelMember, ChannelReader, WorkspaceMember},
+    access::{ChannelMember, VisibleChannel, WorkspaceMember},
     aftermath::to_the_end,
     channel_members::{distinct, is_direct, key_of, people_of_workspace, rows},
     database::{Database, Fault},
@@ -117,7 +117,7 @@ impl Chat {
     /// Makes a PUBLIC, PRIVATE or TOPIC channel with the viewer as its OWNER. [`Error::Forbidden`] for guests and, where the
     /// workspace says so, for all but admins; [`Error::AlreadyExists`] if the name or the entity has a channel;
     /// [`Error::NotFound`] if one of the first members does not belong to the workspace.
-    pub async fn create_channel(&self, member: &WorkspaceMember, new: NewChannel) -> Result<ChannelReader> {
+    pub async fn create_channel(&self, member: &WorkspaceMember, new: NewChannel) -> Result<VisibleChannel> {
         match member.role() {
             MemberRole::Guest => return Err(Error::Forbidden("guests cannot create channels")),
             MemberRole::Member if Settings(&member.workspace().settings).only_admins_create_channels() => {
@@ -164,7 +164,7 @@ impl Chat {
             Ok(())
         })
         .await?;
-        self.channel_reader(member.viewer(), id).await
+        self.visible_channel(member.viewer(), id).await
     }
 
     /// Changes a channel's own fields: its ADMINs and OWNERs, and those of the workspace who are in it. Fields that are
@@ -173,9 +173,9 @@ impl Chat {
         &self,
         member: &ChannelMember,
         changes: ChannelChanges,
-    ) -> Result<ChannelReader> {
+    ) -> Result<VisibleChannel> {
         member.moderate()?;
-        if is_direct(member.channel().kind) {
+        if is_direct(member.kind()) {
             return Err(Error::Forbidden("a direct conversation has no fields of its own"));
         }
         let changes = Arc::new(changes.check()?);
@@ -188,12 +188,12 @@ impl Chat {
 
     /// Makes a channel read-only and hides it from lists, or opens it again; without effect if it is so. Who may is as for
     /// [`Chat::update_channel`]. [`Error::Forbidden`] for the general channel and for direct conversations.
-    pub async fn archive_channel(&self, member: &ChannelMember, archived: bool) -> Result<ChannelReader> {
+    pub async fn archive_channel(&self, member: &ChannelMember, archived: bool) -> Result<VisibleChannel> {
         member.moderate()?;
-        if member.channel().is_general {
+        if member.is_general() {
             return Err(Error::Forbidden("the general channel cannot be archived"));
         }
-        if is_direct(member.channel().kind) {
+        if is_direct(member.kind()) {
             return Err(Error::Forbidden("a direct conversation cannot be archived"));
         }
         self.change_channel(member, move |channel| {
@@ -211,7 +211,7 @@ impl Chat {
         &self,
         member: &ChannelMember,
         change: impl Fn(&mut channels::Model) -> Result<Vec<&'static str>> + Send + Sync + 'static,
-    ) -> Result<ChannelReader> {
+    ) -> Result<VisibleChannel> {
         let (chat, author, key) = (self.clone(), member.viewer().user(), member.key());
         let change = Arc::new(change);
         to_the_end(async move {
@@ -245,7 +245,7 @@ impl Chat {
             Ok(())
         })
         .await?;
-        self.channel_reader(member.viewer(), member.channel().id).await
+        self.visible_channel(member.viewer(), member.key().channel).await
     }
 
     /// Brings `message_count`, `last_message_at` and `log_seq` up to the log, where the row is behind it.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Chat, Error, Result,
-    access::{ChannelReader, WorkspaceMember},
+    access::{VisibleChannel, WorkspaceMember},
     aftermath::to_the_end,
     channel_members::{distinct, key_of, rows},
     channels::{DIRECT_PREFIX, blank, insert},
@@ -46,7 +46,7 @@ impl Chat {
         &self,
         member: &WorkspaceMember,
         users: &[UserId],
-    ) -> Result<(ChannelReader, bool)> {
+    ) -> Result<(VisibleChannel, bool)> {
         let viewer = member.viewer();
         if users.is_empty() {
             return Err(Error::invalid("userIds", "must not be empty"));
@@ -60,7 +60,7 @@ impl Chat {
         let mut joined_seq = 0;
         if let Some(channel) = &found {
             if channel.member_count == i32::try_from(people.len()).unwrap_or(i32::MAX) {
-                return Ok((self.channel_reader(viewer, channel.id).await?, false));
+                return Ok((self.visible_channel(viewer, channel.id).await?, false));
             }
             joined_seq = self.log.head(key_of(channel)).await?.seq;
         }
@@ -84,7 +84,7 @@ impl Chat {
             Some(id) => id,
             None => self.named(member, &name).await?.ok_or(Error::NotFound("channel"))?.id,
         };
-        Ok((self.channel_reader(viewer, id).await?, created.is_some()))
+        Ok((self.visible_channel(viewer, id).await?, created.is_some()))
     }
 
     async fn named(&self, member: &WorkspaceMember, name: &str) -> Result<Option<channels::Model>> {

@@ -31,14 +31,14 @@ mod tokens;
 pub mod workspace_members;
 pub mod workspaces;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 pub use error::{Error, FieldError, Result};
 pub use quikapp_entities as entities;
 
 use crate::{
     clock::Environment, database::Database, live::Hub, log::Log, sessions::Authentication,
-    store::MessageStore, together::Together,
+    store::MessageStore,
 };
 
 /// What a [`Chat`] is made of.
@@ -59,7 +59,10 @@ pub struct Parts {
 
 /// The whole domain behind one cheap handle; its functions are in `impl Chat` blocks, split by noun.
 #[derive(Clone)]
-pub struct Chat {
+pub struct Chat(Arc<Services>);
+
+/// What the functions of a [`Chat`] work with.
+pub struct Services {
     pub(crate) db: Database,
     pub(crate) store: Arc<dyn MessageStore>,
     pub(crate) hub: Hub,
@@ -68,7 +71,8 @@ pub struct Chat {
     pub(crate) auth: Arc<Authentication>,
     pub(crate) presence: Arc<presence::Service>,
     pub(crate) told: outbox::Told,
-    pub(crate) lookups: Arc<Together<access::Lookup>>,
+    pub(crate) standings: access::Lookups<access::Standing>,
+    pub(crate) sightings: access::Lookups<access::Sighting>,
 }
 
 impl Chat {
@@ -82,8 +86,9 @@ impl Chat {
         let Parts { database: db, store, hub, environment: env, .. } = parts;
         let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
         let told = outbox::Told::start(db.clone());
-        let lookups = Together::new(access::QUERIES);
-        Self { db, store, hub, log, env, auth, presence, told, lookups }
+        let (standings, sightings) = (access::Lookups::new(), access::Lookups::new());
+        let services = Services { db, store, hub, log, env, auth, presence, told, standings, sightings };
+        Self(Arc::new(services))
     }
 
     /// The same with access tokens that live so long, instead of 15 minutes. Has to be the same on every node.
@@ -134,5 +139,13 @@ impl Chat {
     #[must_use]
     pub fn store_queries(&self) -> (u64, u64) {
         (self.db.queries(), self.store.queries())
+    }
+}
+
+impl Deref for Chat {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
     }
 }

@@ -7,9 +7,7 @@
 
 mod unread;
 
-use quikapp_entities::{
-    ChannelId, MessageId, Timestamp, UserId, WorkspaceId, channel_members, ids::MessageKey,
-};
+use quikapp_entities::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId, ids::MessageKey};
 use uuid::Uuid;
 
 pub use self::unread::{ChannelUnread, MOST_UNREAD};
@@ -55,25 +53,24 @@ struct Cursor {
 impl Cursor {
     /// What an entry says of a membership. One of before its latest joining says nothing: until the member says
     /// otherwise, everything up to the joining counts as read.
-    fn of(entry: Option<&SystemEvent>, membership: &channel_members::Model) -> Self {
+    fn of(entry: Option<&SystemEvent>, joined_seq: i64) -> Self {
         match entry {
-            Some(SystemEvent::ReadUpTo { seq, message, since, at, .. })
-                if *since == membership.joined_seq =>
-            {
+            Some(SystemEvent::ReadUpTo { seq, message, since, at, .. }) if *since == joined_seq => {
                 Self { seq: *seq, message: *message, at: Some(*at) }
             }
-            _ => Self { seq: membership.joined_seq, message: None, at: None },
+            _ => Self { seq: joined_seq, message: None, at: None },
         }
     }
 }
 
 /// Whether an entry is of a later membership than this one, so that it is not to be touched.
-fn is_of_later_membership(entry: Option<&SystemEvent>, membership: &channel_members::Model) -> bool {
-    matches!(entry, Some(SystemEvent::ReadUpTo { since, .. }) if *since > membership.joined_seq)
+fn is_of_later_membership(entry: Option<&SystemEvent>, joined_seq: i64) -> bool {
+    matches!(entry, Some(SystemEvent::ReadUpTo { since, .. }) if *since > joined_seq)
 }
 
-fn membership(reader: &ChannelReader) -> Result<&channel_members::Model> {
-    reader.membership().ok_or(Error::Forbidden("join the channel first"))
+/// The tick at which the reader came in.
+fn joined_seq(reader: &ChannelReader) -> Result<i64> {
+    reader.joined_seq().ok_or(Error::Forbidden("join the channel first"))
 }
 
 impl Chat {
@@ -84,7 +81,7 @@ impl Chat {
     /// [`Error::Forbidden`] for who is not in the channel; [`Error::NotFound`] for a message that is not in the channel or
     /// that the member cannot see.
     pub async fn mark_channel_read(&self, reader: &ChannelReader, up_to: Option<MessageKey>) -> Result<()> {
-        membership(reader)?;
+        joined_seq(reader)?;
         let last = match up_to {
             Some(id) => {
                 let message = self.message_to_mark(reader, id).await?;
@@ -107,7 +104,7 @@ impl Chat {
     /// # Errors
     /// As those of [`Chat::mark_channel_read`].
     pub async fn mark_channel_unread(&self, reader: &ChannelReader, from: MessageKey) -> Result<()> {
-        membership(reader)?;
+        joined_seq(reader)?;
         let from = self.message_to_mark(reader, from).await?;
         let last = self.last_before(reader, from.ts).await?.map(|message| message.id);
         let seq = from.ts - 1;
@@ -121,14 +118,13 @@ impl Chat {
         reader: &ChannelReader,
         to: impl Fn(Cursor) -> Option<(i64, Option<MessageId>)> + Send + Sync + 'static,
     ) -> Result<()> {
-        let membership = membership(reader)?.clone();
+        let since = joined_seq(reader)?;
         let (key, user, at) = (reader.key(), reader.viewer().user(), self.env.now());
         let revision = move |present: Option<&SystemEvent>| {
-            if is_of_later_membership(present, &membership) {
+            if is_of_later_membership(present, since) {
                 return None;
             }
-            let (seq, message) = to(Cursor::of(present, &membership))?;
-            let since = membership.joined_seq;
+            let (seq, message) = to(Cursor::of(present, since))?;
             Some(SystemEvent::ReadUpTo { channel: key.channel, seq, message, since, at })
         };
         self.log.revise(read_log(key.workspace, user), user, entry(key.channel, user), revision).await

@@ -9,7 +9,7 @@ use std::{
 
 use quikapp_chat::{
     Chat, Error, Parts,
-    access::{ChannelReader, Viewer, WorkspaceMember},
+    access::{Viewer, VisibleChannel, WorkspaceMember},
     accounts::{ClientInfo, Registration},
     channels::NewChannel,
     clock::Environment,
@@ -83,13 +83,13 @@ impl World {
         self.chat.workspace_by_slug(&self.viewer, "history").await.unwrap()
     }
 
-    async fn channels(&self) -> BTreeMap<String, ChannelReader> {
+    async fn channels(&self) -> BTreeMap<String, VisibleChannel> {
         let window = Window::first(200);
         let page = self.chat.workspace_channels(&self.home().await, None, true, &window).await.unwrap();
         page.items.into_iter().map(|reader| (reader.channel().name.clone(), reader)).collect()
     }
 
-    async fn messages(&self, channel: &ChannelReader) -> Vec<Message> {
+    async fn messages(&self, channel: &VisibleChannel) -> Vec<Message> {
         let query = PageQuery {
             scope: Scope::Timeline,
             after: 0,

@@ -199,8 +199,8 @@ impl ChannelMutation {
         #[graphql(desc = "The channel's id.")] id: ID,
     ) -> Result<JoinChannelPayload> {
         let viewer = ctx.viewer()?;
-        let reader = ctx.chat()?.join_channel(&viewer, ids::parse(&id, "id")?).await?;
-        let membership = reader.membership().cloned().ok_or(quikapp_chat::Error::Internal)?;
+        let joined = ctx.chat()?.join_channel(&viewer, ids::parse(&id, "id")?).await?;
+        let membership = joined.membership().cloned().ok_or(quikapp_chat::Error::Internal)?;
         Ok(JoinChannelPayload { membership: membership.into() })
     }
 

@@ -3,7 +3,7 @@
 use async_graphql::{ComplexObject, Context, Enum, ID, Object, SimpleObject};
 use quikapp_chat::{
     Error,
-    access::ChannelReader,
+    access::VisibleChannel,
     channels::ViewerChannelsCursor,
     entities::{
         ChannelId, UserId, WorkspaceId, channel_members, channels, ids::ChannelMembershipId,
@@ -128,7 +128,7 @@ pub struct Channel {
     /// When its own fields last changed.
     pub updated_at: DateTime,
     #[graphql(skip)]
-    pub(crate) reader: ChannelReader,
+    visible: VisibleChannel,
     /// The last tick of its log before it was read.
     #[graphql(skip)]
     position: i64,
@@ -144,9 +144,9 @@ pub struct EntityRef {
     id: String,
 }
 
-impl From<ChannelReader> for Channel {
-    fn from(reader: ChannelReader) -> Self {
-        let channel = reader.channel();
+impl From<VisibleChannel> for Channel {
+    fn from(visible: VisibleChannel) -> Self {
+        let channel = visible.channel();
         let direct =
             matches!(channel.kind, channels::ChannelType::Direct | channels::ChannelType::GroupDirect);
         let open = matches!(channel.kind, channels::ChannelType::Public | channels::ChannelType::Topic);
@@ -172,7 +172,7 @@ impl From<ChannelReader> for Channel {
             updated_at: DateTime(channel.updated_at),
             // The row is at most a second behind the log, and never ahead of it.
             position: channel.log_seq,
-            reader,
+            visible,
         }
     }
 }
@@ -181,7 +181,7 @@ impl From<ChannelReader> for Channel {
 impl Channel {
     /// The workspace that it belongs to.
     async fn workspace(&self, ctx: &Context<'_>) -> Result<Workspace> {
-        Ok(ctx.loaders()?.workspace(self.reader.key().workspace).await?.into())
+        Ok(ctx.loaders()?.workspace(self.visible.key().workspace).await?.into())
     }
 
     /// The name to show: its own, or the names of the others in a direct conversation.
@@ -190,7 +190,7 @@ impl Channel {
             return Ok(name.clone());
         }
         let own = ctx.viewer()?.user();
-        let mut members = ctx.loaders()?.direct_members(self.reader.key().channel).await?;
+        let mut members = ctx.loaders()?.direct_members(self.visible.key().channel).await?;
         if members.len() > 1 {
             members.retain(|member| *member != own);
         }
@@ -200,32 +200,32 @@ impl Channel {
 
     /// Who made it.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<User> {
-        Ok(ctx.loaders()?.user(self.reader.channel().created_by).await?.into())
+        Ok(ctx.loaders()?.user(self.visible.channel().created_by).await?.into())
     }
 
     /// How many of its ACTIVE members, those that `memberCount` counts, are online, AWAY and DND included. At most ten
     /// seconds old with more than 200 members, else as of now; null while it cannot be found out.
     async fn online_member_count(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
-        let channel = self.reader.key().channel;
+        let channel = self.visible.key().channel;
         Some(async { ctx.loaders()?.online_members(channel, self.member_count).await }.await)
     }
 
     /// The newest message in its timeline that a person wrote, that is not deleted, and that the viewer may see.
     async fn last_message(&self, ctx: &Context<'_>) -> Option<Result<Message>> {
-        async { Ok(ctx.loaders()?.newest(self.reader.key().channel).await?.map(Message::from)) }
+        async { Ok(ctx.loaders()?.newest(self.visible.key().channel).await?.map(Message::from)) }
             .await
             .transpose()
     }
 
     /// The viewer's own membership; null if they are not in the channel.
     async fn viewer_membership(&self) -> Option<ChannelMembership> {
-        self.reader.membership().cloned().map(ChannelMembership::from)
+        self.visible.membership().cloned().map(ChannelMembership::from)
     }
 
     /// The channel's position, read before the channel and what you ask of it: follow `channelEvents` after it, and nothing
     /// is missed in between. In lists it may be a second old, so that what you just read may be told once more.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
-        cursors::channel(ctx, self.reader.key().channel, self.position)
+        cursors::channel(ctx, self.visible.key().channel, self.position)
     }
 
     /// Its members, in order of their ids.
@@ -241,7 +241,7 @@ impl Channel {
     ) -> Result<ChannelMembershipConnection> {
         let after: Option<UserId> = paging::parse_cursor(after.as_deref(), "after")?;
         let window = Window { after, limit: paging::size(first, "first")? as u64 };
-        let page = ctx.chat()?.channel_members(&self.reader, status.map(Into::into), &window).await?;
+        let page = ctx.chat()?.channel_members(&self.visible, status.map(Into::into), &window).await?;
         let items = page.items.into_iter().map(|member| (paging::cursor(&member.user_id), member.into()));
         Ok(ChannelMembershipConnection::new(items.collect(), after.is_some(), page.has_more))
     }
@@ -260,7 +260,7 @@ impl Channel {
         around: Option<ID>,
     ) -> async_graphql::Result<MessageConnection> {
         let arguments = HistoryArguments { first, after, last, before, around };
-        messages::of_channel(ctx, &self.reader, arguments).await
+        messages::of_channel(ctx, &self.visible, arguments).await
     }
 }
 
@@ -268,13 +268,11 @@ impl Channel {
     /// A channel by id, for a query that begins with it: its position is read first, if the query wants to go on from it.
     pub(crate) async fn find(ctx: &Context<'_>, id: ChannelId) -> Result<Self> {
         let (chat, viewer) = (ctx.chat()?, ctx.viewer()?);
-        let reader = chat.channel_reader(&viewer, id).await?;
         if !ctx.look_ahead().field("syncCursor").exists() {
-            return Ok(reader.into());
+            return Ok(chat.visible_channel(&viewer, id).await?.into());
         }
-        let position = chat.position(&reader).await?;
-        let reader = chat.channel_reader(&viewer, id).await?;
-        Ok(Self { position, ..reader.into() })
+        let position = chat.position(&chat.channel_reader(&viewer, id).await?).await?;
+        Ok(Self { position, ..chat.visible_channel(&viewer, id).await?.into() })
     }
 }
 
@@ -294,15 +292,15 @@ pub struct ChannelMembership {
     pub left_at: Option<DateTime>,
     #[graphql(skip)]
     inner: channel_members::Model,
-    /// The viewer's right to read the channel, where it is at hand.
+    /// The channel as the viewer may see it, where it is at hand.
     #[graphql(skip)]
-    reader: Option<Box<ChannelReader>>,
+    visible: Option<Box<VisibleChannel>>,
 }
 
 impl From<channel_members::Model> for ChannelMembership {
     fn from(inner: channel_members::Model) -> Self {
         Self {
-            reader: None,
+            visible: None,
             id: ids::id(ChannelMembershipId { user: inner.user_id, channel: inner.channel_id }),
             role: inner.role.into(),
             status: inner.status.into(),
@@ -322,15 +320,15 @@ impl ChannelMembership {
 
     /// A membership that an event tells of, if the viewer may still read its channel.
     pub(crate) async fn told(ctx: &Context<'_>, channel: ChannelId, user: UserId) -> Result<Option<Self>> {
-        let Some(reader) = seen(ctx.loaders()?.channel(channel).await)? else { return Ok(None) };
+        let Some(visible) = seen(ctx.loaders()?.channel(channel).await)? else { return Ok(None) };
         let membership = ctx.loaders()?.membership(channel, user).await?;
         // Its `channel` is the one found here: between two looks the viewer may lose it.
-        Ok(membership.map(|of| Self { reader: Some(Box::new(reader)), ..of.into() }))
+        Ok(membership.map(|of| Self { visible: Some(Box::new(visible)), ..of.into() }))
     }
 
-    async fn reader(&self, ctx: &Context<'_>) -> Result<ChannelReader> {
-        match &self.reader {
-            Some(reader) => Ok(reader.as_ref().clone()),
+    async fn visible(&self, ctx: &Context<'_>) -> Result<VisibleChannel> {
+        match &self.visible {
+            Some(visible) => Ok(visible.as_ref().clone()),
             None => ctx.loaders()?.channel(self.inner.channel_id).await,
         }
     }
@@ -360,7 +358,7 @@ impl ChannelMembership {
 impl ChannelMembership {
     /// The channel.
     async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        Ok(self.reader(ctx).await?.into())
+        Ok(self.visible(ctx).await?.into())
     }
 
     /// The member.
@@ -372,7 +370,7 @@ impl ChannelMembership {
     async fn removed_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let remover = self.inner.removed_by?;
         let find = async {
-            if !self.reader(ctx).await?.moderates() {
+            if !self.visible(ctx).await?.moderates() {
                 return Ok(None);
             }
             Ok(Some(ctx.loaders()?.user(remover).await?.into()))
@@ -445,10 +443,10 @@ pub(crate) async fn of_viewer(
     let after: Option<ViewerChannelsCursor> = paging::parse_cursor(after.as_deref(), "after")?;
     let limit = viewer_channels_size(first)?;
     let page = ctx.chat()?.viewer_channels(&ctx.viewer()?, workspace, &Window { after, limit }).await?;
-    let items = page.items.into_iter().filter_map(|reader| {
-        let mut membership = ChannelMembership::from(reader.membership()?.clone());
-        let cursor = paging::cursor(&ViewerChannelsCursor::of(&reader));
-        membership.reader = Some(Box::new(reader));
+    let items = page.items.into_iter().filter_map(|visible| {
+        let mut membership = ChannelMembership::from(visible.membership()?.clone());
+        let cursor = paging::cursor(&ViewerChannelsCursor::of(&visible));
+        membership.visible = Some(Box::new(visible));
         Some((cursor, membership))
     });
     Ok(ChannelMembershipConnection::new(items.collect(), after.is_some(), page.has_more))

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use futures_util::{
@@ -13,7 +13,7 @@ use futures_util::{
 };
 use quikapp_chat::{
     Chat, Error,
-    access::{ChannelReader, WorkspaceMember},
+    access::{VisibleChannel, WorkspaceMember},
     entities::{
         ChannelId, SessionId, UserId, WorkspaceId, channel_members, ids::MessageKey, user_sessions, users,
         workspace_members,
@@ -163,18 +163,18 @@ source!(WorkspaceMembers, (WorkspaceId, UserId) => workspace_members::Model, |ch
     }
     Ok(found)
 });
-source!(Channels, ChannelId => ChannelReader, |chat, identity, keys| chat.channel_readers(&identity.viewer()?, keys).await);
+source!(Channels, ChannelId => VisibleChannel, |chat, identity, keys| chat.visible_channels(&identity.viewer()?, keys).await);
 source!(Messages, MessageKey => Arc<Message>, |chat, identity, keys| {
     Ok(chat.messages(&identity.viewer()?, keys).await?.into_iter().map(|(key, message)| (key, Arc::new(message))).collect())
 });
 source!(Newest, ChannelId => Arc<Message>, |chat, identity, keys| {
-    let readers: Vec<_> = chat.channel_readers(&identity.viewer()?, keys).await?.into_values().collect();
-    let newest = chat.newest_messages(&readers).await?;
+    let channels: Vec<_> = chat.visible_channels(&identity.viewer()?, keys).await?.into_values().collect();
+    let newest = chat.newest_messages(&channels).await?;
     Ok(newest.into_iter().map(|(channel, message)| (channel, Arc::new(message))).collect())
 });
 source!(Unreads, ChannelId => ChannelUnread, |chat, identity, keys| {
-    let readers: Vec<_> = chat.channel_readers(&identity.viewer()?, keys).await?.into_values().collect();
-    chat.unread(&readers).await
+    let channels: Vec<_> = chat.visible_channels(&identity.viewer()?, keys).await?.into_values().collect();
+    chat.unread(&channels).await
 });
 source!(Memberships, (ChannelId, UserId) => channel_members::Model, |chat, identity, keys| {
     chat.memberships_by_ids(&identity.viewer()?, keys).await
@@ -183,75 +183,86 @@ source!(DirectMembers, ChannelId => Vec<UserId>, |chat, identity, keys| chat.mem
 
 /// The loaders of one request, or of several events that are told together.
 pub struct Loaders {
-    users: OneLoader<Users>,
-    acquaintances: OneLoader<Acquaintances>,
-    sessions: OneLoader<Sessions>,
-    presences: OneLoader<Presences>,
-    online_members: OneLoader<OnlineMembers>,
-    online_people: OneLoader<OnlinePeople>,
-    workspaces: OneLoader<Workspaces>,
-    workspace_members: OneLoader<WorkspaceMembers>,
-    channels: OneLoader<Channels>,
-    messages: OneLoader<Messages>,
-    newest: OneLoader<Newest>,
-    unread: OneLoader<Unreads>,
-    memberships: OneLoader<Memberships>,
-    direct_members: OneLoader<DirectMembers>,
+    chat: Chat,
+    identity: Identity,
+    users: Lazy<Users>,
+    acquaintances: Lazy<Acquaintances>,
+    sessions: Lazy<Sessions>,
+    presences: Lazy<Presences>,
+    online_members: Lazy<OnlineMembers>,
+    online_people: Lazy<OnlinePeople>,
+    workspaces: Lazy<Workspaces>,
+    workspace_members: Lazy<WorkspaceMembers>,
+    channels: Lazy<Channels>,
+    messages: Lazy<Messages>,
+    newest: Lazy<Newest>,
+    unread: Lazy<Unreads>,
+    memberships: Lazy<Memberships>,
+    direct_members: Lazy<DirectMembers>,
 }
+
+/// Made when it is first asked: most requests need few of the loaders, and many need none.
+type Lazy<S> = OnceLock<OneLoader<S>>;
 
 impl Loaders {
     pub(crate) fn new(chat: &Chat, identity: &Identity) -> Self {
         Self {
-            users: OneLoader::new(chat, identity),
-            acquaintances: OneLoader::new(chat, identity),
-            sessions: OneLoader::new(chat, identity),
-            presences: OneLoader::new(chat, identity),
-            online_members: OneLoader::new(chat, identity),
-            online_people: OneLoader::new(chat, identity),
-            workspaces: OneLoader::new(chat, identity),
-            workspace_members: OneLoader::new(chat, identity),
-            channels: OneLoader::new(chat, identity),
-            messages: OneLoader::new(chat, identity),
-            newest: OneLoader::new(chat, identity),
-            unread: OneLoader::new(chat, identity),
-            memberships: OneLoader::new(chat, identity),
-            direct_members: OneLoader::new(chat, identity),
+            chat: chat.clone(),
+            identity: identity.clone(),
+            users: Lazy::new(),
+            acquaintances: Lazy::new(),
+            sessions: Lazy::new(),
+            presences: Lazy::new(),
+            online_members: Lazy::new(),
+            online_people: Lazy::new(),
+            workspaces: Lazy::new(),
+            workspace_members: Lazy::new(),
+            channels: Lazy::new(),
+            messages: Lazy::new(),
+            newest: Lazy::new(),
+            unread: Lazy::new(),
+            memberships: Lazy::new(),
+            direct_members: Lazy::new(),
         }
+    }
+
+    async fn get<S: Source>(&self, loader: &Lazy<S>, key: S::Key) -> Result<Option<S::Value>> {
+        loader.get_or_init(|| OneLoader::new(&self.chat, &self.identity)).get(key).await
     }
 
     /// An account. Only ask for those that the viewer met: authors, members, mentioned people.
     pub(crate) async fn user(&self, id: UserId) -> Result<Arc<users::Model>> {
-        Ok(self.users.get(id).await?.ok_or(Error::NotFound("user"))?)
+        Ok(self.get(&self.users, id).await?.ok_or(Error::NotFound("user"))?)
     }
 
     /// An account, if the viewer may see it.
     pub(crate) async fn acquaintance(&self, id: UserId) -> Result<Option<Arc<users::Model>>> {
-        self.acquaintances.get(id).await
+        self.get(&self.acquaintances, id).await
     }
 
     /// One of the viewer's own sessions.
     pub(crate) async fn session(&self, id: SessionId) -> Result<Option<user_sessions::Model>> {
-        self.sessions.get(id).await
+        self.get(&self.sessions, id).await
     }
 
     /// Somebody's presence, if the viewer may see it.
     pub(crate) async fn presence(&self, id: UserId) -> Result<Option<Presence>> {
-        self.presences.get(id).await
+        self.get(&self.presences, id).await
     }
 
     /// How many members of a channel that the viewer may read are online, given how many there are.
     pub(crate) async fn online_members(&self, channel: ChannelId, members: i32) -> Result<i32> {
-        Ok(self.online_members.get((channel, members)).await?.unwrap_or_default())
+        Ok(self.get(&self.online_members, (channel, members)).await?.unwrap_or_default())
     }
 
     /// How many people of one of the viewer's workspaces are online, given how many there are.
     pub(crate) async fn online_people(&self, workspace: WorkspaceId, people: i32) -> Result<i32> {
-        Ok(self.online_people.get((workspace, people)).await?.unwrap_or_default())
+        Ok(self.get(&self.online_people, (workspace, people)).await?.unwrap_or_default())
     }
 
     /// The viewer's membership in a workspace.
     pub(crate) async fn workspace(&self, id: WorkspaceId) -> Result<WorkspaceMember> {
-        Ok(self.workspaces.get(id).await?.ok_or(Error::NotFound("workspace"))?)
+        Ok(self.get(&self.workspaces, id).await?.ok_or(Error::NotFound("workspace"))?)
     }
 
     /// A member of one of the viewer's workspaces.
@@ -260,27 +271,27 @@ impl Loaders {
         workspace: WorkspaceId,
         user: UserId,
     ) -> Result<Option<workspace_members::Model>> {
-        self.workspace_members.get((workspace, user)).await
+        self.get(&self.workspace_members, (workspace, user)).await
     }
 
-    /// The viewer's right to read a channel.
-    pub(crate) async fn channel(&self, id: ChannelId) -> Result<ChannelReader> {
-        Ok(self.channels.get(id).await?.ok_or(Error::NotFound("channel"))?)
+    /// A channel that the viewer may see.
+    pub(crate) async fn channel(&self, id: ChannelId) -> Result<VisibleChannel> {
+        Ok(self.get(&self.channels, id).await?.ok_or(Error::NotFound("channel"))?)
     }
 
     /// A message that the viewer may see.
     pub(crate) async fn message(&self, key: MessageKey) -> Result<Option<Arc<Message>>> {
-        self.messages.get(key).await
+        self.get(&self.messages, key).await
     }
 
     /// The newest message of a channel that the viewer may see.
     pub(crate) async fn newest(&self, channel: ChannelId) -> Result<Option<Arc<Message>>> {
-        self.newest.get(channel).await
+        self.get(&self.newest, channel).await
     }
 
     /// What the viewer has not read of a channel; none if they are not in it.
     pub(crate) async fn unread(&self, channel: ChannelId) -> Result<Option<ChannelUnread>> {
-        self.unread.get(channel).await
+        self.get(&self.unread, channel).await
     }
 
     /// A membership. Only ask for those of channels that the viewer may read.
@@ -289,11 +300,11 @@ impl Loaders {
         channel: ChannelId,
         user: UserId,
     ) -> Result<Option<channel_members::Model>> {
-        self.memberships.get((channel, user)).await
+        self.get(&self.memberships, (channel, user)).await
     }
 
     /// Who is in a direct or group channel that the viewer may read.
     pub(crate) async fn direct_members(&self, channel: ChannelId) -> Result<Vec<UserId>> {
-        Ok(self.direct_members.get(channel).await?.unwrap_or_default())
+        Ok(self.get(&self.direct_members, channel).await?.unwrap_or_default())
     }
 }

@@ -3,7 +3,7 @@
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 use quikapp_chat::{
     Error,
-    access::ChannelReader,
+    access::VisibleChannel,
     entities::{ChannelId, WorkspaceId, ids::MessageKey},
     reads,
 };
@@ -125,13 +125,13 @@ impl MarkChannelUnreadPayload {
     }
 }
 
-async fn reader(ctx: &Context<'_>, id: &ID) -> Result<ChannelReader> {
+async fn channel(ctx: &Context<'_>, id: &ID) -> Result<VisibleChannel> {
     let viewer = ctx.viewer()?;
-    Ok(ctx.chat()?.channel_reader(&viewer, ids::parse(id, "id")?).await?)
+    Ok(ctx.chat()?.visible_channel(&viewer, ids::parse(id, "id")?).await?)
 }
 
-fn membership(reader: &ChannelReader) -> Result<ChannelMembership> {
-    Ok(reader.membership().cloned().ok_or(Error::Internal)?.into())
+fn membership(channel: &VisibleChannel) -> Result<ChannelMembership> {
+    Ok(channel.membership().cloned().ok_or(Error::Internal)?.into())
 }
 
 /// Reading.
@@ -153,9 +153,9 @@ impl ReadMutation {
     ) -> Result<MarkChannelReadPayload> {
         ctx.viewer()?;
         let up_to: Option<MessageKey> = ids::parse_option(up_to_message_id.as_ref(), "upToMessageId")?;
-        let reader = reader(ctx, &id).await?;
-        ctx.chat()?.mark_channel_read(&reader, up_to).await?;
-        Ok(MarkChannelReadPayload { membership: membership(&reader)? })
+        let channel = channel(ctx, &id).await?;
+        ctx.chat()?.mark_channel_read(channel.reader(), up_to).await?;
+        Ok(MarkChannelReadPayload { membership: membership(&channel)? })
     }
 
     /// Marks a channel that the viewer is in as unread from a message on: that one and all behind it are unread, those before
@@ -168,8 +168,8 @@ impl ReadMutation {
     ) -> Result<MarkChannelUnreadPayload> {
         ctx.viewer()?;
         let from: MessageKey = ids::parse(&from_message_id, "fromMessageId")?;
-        let reader = reader(ctx, &id).await?;
-        ctx.chat()?.mark_channel_unread(&reader, from).await?;
-        Ok(MarkChannelUnreadPayload { membership: membership(&reader)? })
+        let channel = channel(ctx, &id).await?;
+        ctx.chat()?.mark_channel_unread(channel.reader(), from).await?;
+        Ok(MarkChannelUnreadPayload { membership: membership(&channel)? })
     }
 }

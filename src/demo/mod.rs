@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use quikapp_chat::{
     Chat, Error, Result,
-    access::{ChannelMember, ChannelReader, Viewer, WorkspaceMember},
+    access::{ChannelMember, Viewer, VisibleChannel, WorkspaceMember},
     accounts::{ClientInfo, Registration, SignedIn},
     channels::NewChannel,
     entities::{ChannelId, UserId, channels::ChannelType, ids::MessageKey, workspace_members::MemberRole},
@@ -164,7 +164,7 @@ impl Cast<'_> {
         Ok(())
     }
 
-    async fn find(&self, home: &WorkspaceMember, name: &str) -> Result<Option<ChannelReader>> {
+    async fn find(&self, home: &WorkspaceMember, name: &str) -> Result<Option<VisibleChannel>> {
         let mut window = Window::first(100);
         loop {
             let page = self.chat.workspace_channels(home, None, true, &window).await?;
@@ -312,7 +312,7 @@ mod tests {
         let home = chat.workspace_by_slug(&session.viewer, SLUG).await.unwrap();
         assert_eq!(home.role(), MemberRole::Owner);
         let page = chat.workspace_channels(&home, None, true, &Window::first(100)).await.unwrap();
-        let row = |reader: &ChannelReader| {
+        let row = |reader: &VisibleChannel| {
             let channel = reader.channel();
             (channel.name.clone(), channel.kind, channel.member_count, channel.message_count, channel.log_seq)
         };

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     channel_members::ChannelPreferences,
     channels::{ChannelChanges, NewChannel},
-    testing::World,
+    testing::{World, queries},
     workspaces::WorkspaceChanges,
 };
 
@@ -276,12 +276,12 @@ async fn general_direct_and_archived_channels_have_rules_of_their_own() {
         assert_eq!(world.messages.of(member.key()).len(), 1);
         let archived = Error::Archived;
         assert_eq!(chat.update_channel(&member, TOPIC()).await.unwrap_err(), archived);
-        assert_eq!(chat.join_channel(&bob, member.channel().id).await.unwrap_err(), archived);
-        let fresh = chat.channel_member(owner.viewer(), member.channel().id).await.unwrap();
+        assert_eq!(chat.join_channel(&bob, member.key().channel).await.unwrap_err(), archived);
+        let fresh = chat.channel_member(owner.viewer(), member.key().channel).await.unwrap();
         assert_eq!(fresh.writable().unwrap_err(), archived);
         assert_eq!(chat.add_channel_members(&fresh, &[bob.user()]).await.unwrap_err(), archived);
         chat.archive_channel(&fresh, false).await.unwrap();
-        chat.join_channel(&bob, member.channel().id).await.unwrap();
+        chat.join_channel(&bob, member.key().channel).await.unwrap();
     }
 }
 
@@ -296,13 +296,13 @@ async fn proofs_cost_one_query_however_many() {
             ids.push(made.unwrap().channel().id);
         }
         let (bob, _) = world.member(&owner, "bob", MemberRole::Member).await;
-        let before = chat.store_queries().0;
-        assert_eq!(chat.channel_readers(owner.viewer(), &ids).await.unwrap().len(), 20);
-        assert_eq!(chat.store_queries().0 - before, 1);
-        assert!(chat.channel_readers(&bob, &ids).await.unwrap().is_empty());
-        let before = chat.store_queries().0;
-        chat.channel_member(owner.viewer(), ids[0]).await.unwrap();
-        assert_eq!(chat.store_queries().0 - before, 1);
+        let all = || chat.visible_channels(owner.viewer(), &ids);
+        assert_eq!(all().await.unwrap().len(), 20);
+        assert_eq!(queries(chat, all).await, 1);
+        assert!(chat.visible_channels(&bob, &ids).await.unwrap().is_empty());
+        let one = || chat.channel_member(owner.viewer(), ids[0]);
+        one().await.unwrap();
+        assert_eq!(queries(chat, one).await, 1);
     }
 }
 
@@ -326,11 +326,19 @@ async fn proofs_asked_for_together_share_queries_and_are_each_of_their_own() {
         let found = join_all(asked.iter().map(|(n, (viewer, _))| chat.channel_reader(viewer, ids[*n]))).await;
         let queries = chat.store_queries().0 - before;
         assert!(queries <= 60, "240 look-ups took {queries} queries");
-        for ((n, (viewer, expected)), found) in asked.iter().zip(found) {
+        let before = chat.store_queries().0;
+        let shown =
+            join_all(asked.iter().map(|(n, (viewer, _))| chat.visible_channel(viewer, ids[*n]))).await;
+        let queries = chat.store_queries().0 - before;
+        assert!(queries <= 60, "240 look-ups to show took {queries} queries");
+        for (((n, (viewer, expected)), found), shown) in asked.iter().zip(found).zip(shown) {
             assert_eq!(letter(&found), char::from(expected.as_bytes()[n % 2]), "channel {n}");
-            if let Ok(reader) = found {
-                assert_eq!((reader.channel().id, reader.viewer()), (ids[*n], viewer));
-                assert_eq!(reader.membership().is_some(), viewer == owner.viewer());
+            assert_eq!(shown.as_ref().map(VisibleChannel::reader), found.as_ref(), "channel {n}");
+            if let (Ok(reader), Ok(shown)) = (found, shown) {
+                let is_member = viewer == owner.viewer();
+                assert_eq!((reader.key().channel, reader.viewer()), (ids[*n], viewer));
+                assert_eq!(reader.joined_seq().is_some(), is_member);
+                assert_eq!((shown.channel().id, shown.membership().is_some()), (ids[*n], is_member));
             }
         }
         // Nothing is remembered.

@@ -64,10 +64,10 @@ impl Chat {
         user: UserId,
     ) -> Result<channel_members::Model> {
         member.moderate()?;
-        if is_direct(member.channel().kind) {
+        if is_direct(member.kind()) {
             return Err(Error::Forbidden("nobody can be removed from a direct conversation"));
         }
-        if member.channel().is_general {
+        if member.is_general() {
             return Err(Error::Forbidden("everybody is in the general channel"));
         }
         let actor = member.viewer().user();
@@ -124,7 +124,7 @@ impl Chat {
         if !stepping_down {
             member.moderate()?;
         }
-        if is_direct(member.channel().kind) {
+        if is_direct(member.kind()) {
             return Err(Error::Forbidden("everybody is equal in a direct conversation"));
         }
         member.writable()?;

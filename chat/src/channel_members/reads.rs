@@ -24,7 +24,7 @@ impl Chat {
         window: &Window<UserId>,
     ) -> Result<Page<channel_members::Model>> {
         let mut query = channel_members::Entity::find()
-            .filter(Column::ChannelId.eq(reader.channel().id))
+            .filter(Column::ChannelId.eq(reader.key().channel))
             .filter(match status {
                 Some(status) => Column::Status.eq(status),
                 None => present(),
@@ -44,7 +44,7 @@ impl Chat {
         ids: &[(ChannelId, UserId)],
     ) -> Result<HashMap<(ChannelId, UserId), channel_members::Model>> {
         let channels: Vec<ChannelId> = ids.iter().map(|(channel, _)| *channel).collect();
-        let visible = self.channel_readers(viewer, &channels).await?;
+        let visible = self.visible_channels(viewer, &channels).await?;
         let mut users: HashMap<ChannelId, Vec<UserId>> = HashMap::new();
         for (channel, user) in ids.iter().filter(|(channel, _)| visible.contains_key(channel)) {
             users.entry(*channel).or_default().push(*user);

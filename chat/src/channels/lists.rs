@@ -1,7 +1,5 @@
 //! Channels in lists.
 
-use std::collections::HashMap;
-
 use quikapp_entities::{
     ChannelId, Timestamp, WorkspaceId, channel_members,
     channels::{self, ChannelType},
@@ -11,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Chat, Error, Result,
-    access::{ChannelReader, Viewer, WorkspaceMember, present},
+    access::{Viewer, VisibleChannel, WorkspaceMember, present},
     paging::{Page, Window},
 };
 
@@ -29,11 +27,11 @@ pub struct ViewerChannelsCursor {
 impl ViewerChannelsCursor {
     /// Where this channel stands in the list.
     #[must_use]
-    pub fn of(reader: &ChannelReader) -> Self {
+    pub fn of(visible: &VisibleChannel) -> Self {
         Self {
-            is_pinned: reader.membership().is_some_and(|membership| membership.is_pinned),
-            last_message_at: reader.channel().last_message_at,
-            channel: reader.channel().id,
+            is_pinned: visible.membership().is_some_and(|membership| membership.is_pinned),
+            last_message_at: visible.channel().last_message_at,
+            channel: visible.channel().id,
         }
     }
 
@@ -61,7 +59,7 @@ impl Chat {
         viewer: &Viewer,
         workspace: Option<WorkspaceId>,
         window: &Window<ViewerChannelsCursor>,
-    ) -> Result<Page<ChannelReader>> {
+    ) -> Result<Page<VisibleChannel>> {
         let found = self.channels_where(viewer, |query| {
             let mut query = query.filter(present()).filter(channels::Column::IsArchived.eq(false));
             if let Some(workspace) = workspace {
@@ -89,7 +87,7 @@ impl Chat {
         kind: Option<ChannelType>,
         include_archived: bool,
         window: &Window<String>,
-    ) -> Result<Page<ChannelReader>> {
+    ) -> Result<Page<VisibleChannel>> {
         let found = self.channels_where(member.viewer(), |query| {
             let mut query = query.filter(channels::Column::WorkspaceId.eq(member.id()));
             if let Some(kind) = kind {
@@ -112,7 +110,7 @@ impl Chat {
         member: &WorkspaceMember,
         entity_type: &str,
         entity_id: &str,
-    ) -> Result<ChannelReader> {
+    ) -> Result<VisibleChannel> {
         let found = self.channels_where(member.viewer(), |query| {
             query
                 .filter(channels::Column::WorkspaceId.eq(member.id()))
@@ -120,14 +118,5 @@ impl Chat {
                 .filter(channels::Column::EntityId.eq(entity_id))
         });
         found.await?.into_iter().next().ok_or(Error::NotFound("channel"))
-    }
-
-    /// Those of the given channels that the viewer may see. One query.
-    pub async fn channels_by_ids(
-        &self,
-        viewer: &Viewer,
-        ids: &[ChannelId],
-    ) -> Result<HashMap<ChannelId, ChannelReader>> {
-        self.channel_readers(viewer, ids).await
     }
 }

@@ -173,7 +173,7 @@ impl Chat {
         let channels = channels.into_iter().map(|reader| Log {
             key: reader.key(),
             floor: reader.floor(),
-            start: reader.membership().map_or(0, |membership| membership.joined_seq),
+            start: reader.joined_seq().unwrap_or(0),
             is_of_channel: true,
         });
         let beside = roles.keys().flat_map(|id| {

@@ -6,7 +6,7 @@ use quikapp_entities::{ChannelId, MessageId, UserId, ids::MessageKey};
 
 use crate::{
     Chat, Error, Result,
-    access::{ChannelReader, Viewer},
+    access::{ChannelReader, Viewer, VisibleChannel},
     messages::model::{ChannelKey, Message},
     store::{PageQuery, Scope},
 };
@@ -62,7 +62,7 @@ impl Chat {
         let mut channels: Vec<ChannelId> = ids.iter().map(|id| id.channel).collect();
         channels.sort_unstable();
         channels.dedup();
-        let readers = self.channel_readers(viewer, &channels).await?;
+        let readers = self.visible_channels(viewer, &channels).await?;
         let wanted: Vec<(ChannelKey, MessageId)> =
             ids.iter().filter_map(|id| Some((readers.get(&id.channel)?.key(), id.id))).collect();
         if wanted.is_empty() {
@@ -146,9 +146,9 @@ impl Chat {
         }
     }
 
-    /// The newest message of each channel that its reader may see: one query.
-    pub async fn newest_messages(&self, readers: &[ChannelReader]) -> Result<HashMap<ChannelId, Message>> {
-        let keys: Vec<_> = readers.iter().map(|reader| (reader.key(), reader.floor())).collect();
+    /// The newest message of each channel that the viewer may see: one query.
+    pub async fn newest_messages(&self, channels: &[VisibleChannel]) -> Result<HashMap<ChannelId, Message>> {
+        let keys: Vec<_> = channels.iter().map(|channel| (channel.key(), channel.floor())).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
         }

@@ -65,14 +65,14 @@ impl Chat {
         if named.is_empty() {
             return Ok(Mentions { users: named, everyone });
         }
-        let channel = member.channel();
+        let key = member.key();
         let mut seeing: Vec<UserId> = self
             .db
             .read(
                 channel_members::Entity::find()
                     .select_only()
                     .column(channel_members::Column::UserId)
-                    .filter(channel_members::Column::ChannelId.eq(channel.id))
+                    .filter(channel_members::Column::ChannelId.eq(key.channel))
                     .filter(channel_members::Column::UserId.is_in(named.iter().copied()))
                     .filter(
                         channel_members::Column::Status
@@ -82,14 +82,14 @@ impl Chat {
                     .all(self.db.pool()),
             )
             .await?;
-        if matches!(channel.kind, ChannelType::Public | ChannelType::Topic) {
+        if matches!(member.kind(), ChannelType::Public | ChannelType::Topic) {
             let in_workspace = self
                 .db
                 .read(
                     workspace_members::Entity::find()
                         .select_only()
                         .column(workspace_members::Column::UserId)
-                        .filter(workspace_members::Column::WorkspaceId.eq(channel.workspace_id))
+                        .filter(workspace_members::Column::WorkspaceId.eq(key.workspace))
                         .filter(workspace_members::Column::UserId.is_in(named.iter().copied()))
                         .filter(workspace_members::Column::Role.ne(MemberRole::Guest))
                         .into_tuple::<UserId>()

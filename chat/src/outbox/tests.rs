@@ -7,7 +7,7 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Se
 
 use super::*;
 use crate::{
-    access::{ChannelReader, Viewer, WorkspaceMember},
+    access::{Viewer, VisibleChannel, WorkspaceMember},
     channel_members::rows,
     channels::NewChannel,
     live::{
@@ -24,7 +24,7 @@ struct Scene {
     world: World,
     owner: WorkspaceMember,
     bob: Viewer,
-    channel: ChannelReader,
+    channel: VisibleChannel,
     left_over: LeftOver,
 }
 

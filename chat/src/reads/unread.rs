@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, QueryFilter};
 use super::{Cursor, entry, read_log};
 use crate::{
     Chat, Result,
-    access::{ChannelReader, Viewer, present},
+    access::{Viewer, VisibleChannel, present},
     store::UnreadQuery,
 };
 
@@ -38,11 +38,11 @@ pub struct ChannelUnread {
 }
 
 impl Chat {
-    /// What their readers have not read of these channels, where they are in them; all are of one viewer.
-    pub async fn unread(&self, readers: &[ChannelReader]) -> Result<HashMap<ChannelId, ChannelUnread>> {
-        let present: HashMap<_, _> = readers
+    /// What the viewer has not read of these channels, where they are in them; all are of one viewer.
+    pub async fn unread(&self, channels: &[VisibleChannel]) -> Result<HashMap<ChannelId, ChannelUnread>> {
+        let present: HashMap<_, _> = channels
             .iter()
-            .filter_map(|reader| Some((reader.key(), (reader, reader.membership()?))))
+            .filter_map(|channel| Some((channel.key(), (channel, channel.membership()?))))
             .collect();
         let Some((viewer, _)) = present.values().next() else { return Ok(HashMap::new()) };
         let user = viewer.viewer().user();
@@ -54,11 +54,11 @@ impl Chat {
             self.store.get(&entries).await?.into_iter().map(|entry| (entry.id, entry.system)).collect();
         let mut states = HashMap::with_capacity(keys.len());
         let mut queries = Vec::with_capacity(keys.len());
-        for (key, (reader, membership)) in present {
+        for (key, (channel, membership)) in present {
             let said = entries.get(&entry(key.channel, user)).and_then(Option::as_ref);
-            let cursor = Cursor::of(said, membership);
+            let cursor = Cursor::of(said, membership.joined_seq);
             let up_to = heads.get(&key).map_or(0, |head| head.seq);
-            let after = cursor.seq.max(reader.floor());
+            let after = cursor.seq.max(channel.floor());
             // A channel that was read to its end is not asked for.
             if after < up_to {
                 queries.push(UnreadQuery { key, after, up_to });
@@ -92,7 +92,7 @@ impl Chat {
         viewer: &Viewer,
         workspace: Option<WorkspaceId>,
     ) -> Result<Vec<ChannelUnread>> {
-        let readers = self
+        let found = self
             .channels_where(viewer, |query| {
                 let query = query.filter(present()).filter(channels::Column::IsArchived.eq(false));
                 match workspace {
@@ -103,7 +103,7 @@ impl Chat {
                 }
             })
             .await?;
-        let mut unread: Vec<_> = self.unread(&readers).await?.into_values().collect();
+        let mut unread: Vec<_> = self.unread(&found).await?.into_values().collect();
         unread.sort_unstable_by_key(|unread| unread.channel);
         Ok(unread)
     }
