@@ -12,7 +12,7 @@ use quikapp_chat::{
 };
 
 use crate::{
-    channels::{self, ChannelMembershipConnection},
+    channel_members::{self, ChannelMembershipConnection},
     context::ContextExt,
     cursors,
     error::Result,
@@ -95,7 +95,7 @@ impl Viewer {
         if let Some(workspace) = workspace {
             ctx.chat()?.workspace_member(&self.viewer, workspace).await?;
         }
-        channels::of_viewer(ctx, workspace, first, after).await
+        channel_members::of_viewer(ctx, workspace, first, after).await
     }
 
     /// What the viewer has not read, in all channels that they are in and that are not archived.

@@ -9,10 +9,8 @@ use quikapp_chat::{
 };
 
 use crate::{
-    channels::{
-        Channel, ChannelMembership, ChannelType, HistoryVisibility, MemberRole, MembershipStatus,
-        NotificationLevel,
-    },
+    channel_members::{ChannelMembership, MemberRole, MembershipStatus, NotificationLevel},
+    channels::{Channel, ChannelType, HistoryVisibility},
     context::ContextExt,
     error::Result,
     ids,

@@ -9,6 +9,7 @@
 mod accounts;
 mod blocks;
 mod budget;
+mod channel_members;
 mod channel_mutations;
 mod channels;
 mod context;

@@ -12,7 +12,8 @@ use quikapp_chat::{
 
 use crate::{
     accounts::Session,
-    channels::{Channel, ChannelMembership},
+    channel_members::ChannelMembership,
+    channels::Channel,
     context::ContextExt,
     error::Result,
     ids,

@@ -9,7 +9,7 @@ use quikapp_chat::{
 };
 
 use crate::{
-    channels::ChannelMembership,
+    channel_members::ChannelMembership,
     context::ContextExt,
     cursors,
     error::Result,

@@ -10,7 +10,8 @@ use quikapp_chat::{
 
 use crate::{
     budget::LongJson,
-    channels::{ChannelConnection, ChannelType, MemberRole},
+    channel_members::MemberRole,
+    channels::{ChannelConnection, ChannelType},
     context::ContextExt,
     error::Result,
     ids,

@@ -1,5 +1,9 @@
 //! Messages: sending, changing, reading back.
 
+pub(crate) mod history;
+pub(crate) mod reactions;
+pub(crate) mod rights;
+
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
@@ -14,17 +18,8 @@ both_modes!(
     a_deleted_message_stays_as_a_tombstone,
     one_client_id_is_one_message,
     fifty_sends_of_one_client_id_are_one_message,
-    reactions_count_each_user_once,
-    concurrent_reactions_all_count,
     replies_are_counted_on_their_root,
-    history_pages_both_ways,
-    history_around_a_message,
-    ticks_are_dense_under_concurrent_changes,
     blocks_come_back_as_they_went,
-    mentions_reach_people_who_see_the_channel,
-    everyone_is_for_moderators,
-    messages_of_private_channels_are_for_members,
-    archived_channels_take_no_messages,
 );
 
 const FULL: &str =
@@ -224,62 +219,6 @@ async fn fifty_sends_of_one_client_id_are_one_message(mode: Mode) {
     assert_eq!(world.owner.texts(&channel).await, ["fifty times"]);
 }
 
-async fn reactions_count_each_user_once(mode: Mode) {
-    let world = World::new(mode).await;
-    let member = world.member().await;
-    let channel = world.channel(&[&member]).await;
-    let sent = world.owner.send(&channel, "react!").await;
-    react(&world.owner, &sent["id"], "👍", "addReaction").await.ok();
-    react(&member, &sent["id"], "👍", "addReaction").await.ok();
-    react(&member, &sent["id"], "👍", "addReaction").await.ok();
-    let data = react(&member, &sent["id"], ":party:", "addReaction").await.ok();
-    let thumb = json!({
-        "emoji": "👍", "count": 2, "viewerHasReacted": true, "topUsers": [{ "id": world.owner.id }, { "id": member.id }],
-    });
-    let party = json!({ "emoji": ":party:", "count": 1, "viewerHasReacted": true, "topUsers": [{ "id": member.id }] });
-    assert_eq!(data["addReaction"]["message"]["reactionGroups"], json!([thumb, party]));
-    let others = message(&world.owner, &sent["id"]).await;
-    assert_eq!(
-        others["reactionGroups"][1],
-        json!({ "emoji": ":party:", "count": 1, "viewerHasReacted": false })
-    );
-
-    react(&member, &sent["id"], ":party:", "removeReaction").await.ok();
-    let data = react(&member, &sent["id"], ":party:", "removeReaction").await.ok();
-    assert_eq!(data["removeReaction"]["message"]["reactionGroups"], json!([thumb]));
-    let document = "query($id: ID!) { message(id: $id) { reactions(emoji: \"👍\", first: 1) {
-        nodes { emoji user { id } createdAt } pageInfo { hasNextPage }
-    } } }";
-    let data = world.owner.query(document, json!({ "id": sent["id"] })).await.ok();
-    let page = &data["message"]["reactions"];
-    assert_eq!(page["nodes"][0]["user"]["id"], world.owner.id);
-    assert_eq!(page["pageInfo"]["hasNextPage"], true);
-    assert_eq!(react(&member, &sent["id"], "no emoji", "addReaction").await.code(), "INVALID");
-}
-
-async fn concurrent_reactions_all_count(mode: Mode) {
-    let world = World::new(mode).await;
-    let members = join_all((0..5).map(|_| world.member())).await;
-    let channel = world.channel(&members.iter().collect::<Vec<_>>()).await;
-    let sent = world.owner.send(&channel, "react!").await;
-    let emojis: Vec<String> = (0..20).map(|index| format!(":emoji{index}:")).collect();
-    let adding = members.iter().flat_map(|user| emojis.iter().map(move |emoji| (user, emoji)));
-    let adding = adding.map(|(user, emoji)| react(user, &sent["id"], emoji, "addReaction"));
-    for answer in join_all(adding).await {
-        answer.ok();
-    }
-    // The even ones go again, all at once.
-    let removing = members.iter().flat_map(|user| emojis.iter().step_by(2).map(move |emoji| (user, emoji)));
-    let removing = removing.map(|(user, emoji)| react(user, &sent["id"], emoji, "removeReaction"));
-    for answer in join_all(removing).await {
-        answer.ok();
-    }
-    let groups = message(&world.owner, &sent["id"]).await["reactionGroups"].take();
-    let groups = groups.as_array().unwrap();
-    assert_eq!(groups.len(), 10);
-    assert!(groups.iter().all(|group| group["count"] == 5), "{groups:?}");
-}
-
 async fn replies_are_counted_on_their_root(mode: Mode) {
     let world = World::new(mode).await;
     let member = world.member().await;
@@ -320,121 +259,6 @@ async fn replies_are_counted_on_their_root(mode: Mode) {
     assert_eq!(thread().await["replyCount"], 1);
 }
 
-async fn history_pages_both_ways(mode: Mode) {
-    let world = World::new(mode).await;
-    let channel = world.channel(&[]).await;
-    for index in 0..25 {
-        world.owner.send(&channel, &index.to_string()).await;
-    }
-    let all = world.owner.history(&channel).await;
-    let document =
-        "query($id: ID!, $first: Int, $after: String, $last: Int, $before: String) { channel(id: $id) {
-        messages(first: $first, after: $after, last: $last, before: $before) {
-            nodes { id } edges { cursor node { id } }
-            pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
-        }
-    } }";
-    let page = |variables: Value| async {
-        let mut variables = variables;
-        variables["id"] = json!(channel);
-        world.owner.query(document, variables).await.ok()["channel"]["messages"].take()
-    };
-    let mut backwards = Vec::new();
-    let mut before = Value::Null;
-    loop {
-        let page = page(json!({ "last": 7, "before": before })).await;
-        let nodes = page["nodes"].as_array().unwrap();
-        assert!(nodes.len() <= 7);
-        assert_eq!(page["edges"][0]["cursor"], page["pageInfo"]["startCursor"]);
-        assert_eq!(page["pageInfo"]["hasNextPage"], !before.is_null());
-        backwards.splice(0..0, nodes.iter().map(|node| node["id"].clone()));
-        if page["pageInfo"]["hasPreviousPage"] == false {
-            break;
-        }
-        before = page["pageInfo"]["startCursor"].clone();
-    }
-    let ids: Vec<_> = all.iter().map(|message| message["id"].clone()).collect();
-    assert_eq!(backwards, ids);
-
-    let first = page(json!({ "first": 10 })).await;
-    assert_eq!(
-        (&first["pageInfo"]["hasPreviousPage"], &first["pageInfo"]["hasNextPage"]),
-        (&json!(false), &json!(true))
-    );
-    let second = page(json!({ "first": 10, "after": first["pageInfo"]["endCursor"] })).await;
-    let forwards: Vec<_> = [&first, &second]
-        .iter()
-        .flat_map(|page| page["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()))
-        .collect();
-    assert_eq!(forwards, ids[..20]);
-    assert_eq!(second["pageInfo"]["hasPreviousPage"], true);
-
-    for bad in [
-        json!({ "first": 0 }),
-        json!({ "first": 101 }),
-        json!({ "last": -1 }),
-        json!({ "first": 1, "after": "?" }),
-    ] {
-        let mut variables = bad;
-        variables["id"] = json!(channel);
-        assert_eq!(world.owner.query(document, variables.clone()).await.code(), "INVALID", "{variables}");
-    }
-}
-
-async fn history_around_a_message(mode: Mode) {
-    let world = World::new(mode).await;
-    let channel = world.channel(&[]).await;
-    let mut sent = Vec::new();
-    for index in 0..21 {
-        sent.push(world.owner.send(&channel, &index.to_string()).await);
-    }
-    let document = "query($id: ID!, $around: ID!) { channel(id: $id) {
-        messages(first: 5, around: $around) { nodes { id text } pageInfo { hasNextPage hasPreviousPage } }
-    } }";
-    let around = |id: Value| world.owner.query(document, json!({ "id": channel, "around": id }));
-    let data = around(sent[10]["id"].clone()).await.ok();
-    let page = &data["channel"]["messages"];
-    let texts: Vec<_> =
-        page["nodes"].as_array().unwrap().iter().map(|node| node["text"].as_str().unwrap()).collect();
-    assert_eq!(texts, ["8", "9", "10", "11", "12"]);
-    assert_eq!(page["pageInfo"], json!({ "hasNextPage": true, "hasPreviousPage": true }));
-    let data = around(sent[20]["id"].clone()).await.ok();
-    let page = &data["channel"]["messages"];
-    assert_eq!(page["nodes"].as_array().unwrap().last().unwrap()["text"], "20");
-    assert_eq!(page["pageInfo"]["hasNextPage"], false);
-
-    // Of another channel, whether the viewer may see it or not.
-    let elsewhere = world.owner.send(&world.general, "elsewhere").await;
-    assert_eq!(around(elsewhere["id"].clone()).await.code(), "NOT_FOUND");
-}
-
-async fn ticks_are_dense_under_concurrent_changes(mode: Mode) {
-    let world = World::new(mode).await;
-    let members = join_all((0..4).map(|_| world.member())).await;
-    let channel = world.channel(&members.iter().collect::<Vec<_>>()).await;
-    let target = world.owner.send(&channel, "target").await;
-    let start =
-        world.owner.history(&channel).await.iter().map(|message| message["seq"].as_i64().unwrap()).max();
-    let (channel, target) = (&channel, &target);
-    let work = members.iter().enumerate().map(|(index, user)| async move {
-        let (mut sent, mut reacted) = (Vec::new(), Vec::new());
-        for turn in 0..15 {
-            sent.push(user.send(channel, &format!("{index} {turn}")).await["seq"].as_i64().unwrap());
-            let data = react(user, &target["id"], &format!(":e{turn}:"), "addReaction").await.ok();
-            reacted.push(data["addReaction"]["message"]["seq"].as_i64().unwrap());
-        }
-        (sent, reacted)
-    });
-    let (sent, reacted): (Vec<_>, Vec<_>) = join_all(work).await.into_iter().unzip();
-    // Changes of one message that come together are one change with one tick; all others have their own.
-    let (sent, reacted) = (sent.concat(), reacted.concat().into_iter().collect::<HashSet<_>>());
-    let mut ticks: Vec<_> = sent.iter().copied().chain(reacted).collect();
-    ticks.sort_unstable();
-    let first = start.unwrap() + 1;
-    let last = first + i64::try_from(ticks.len()).unwrap();
-    assert_eq!(ticks, (first..last).collect::<Vec<_>>());
-}
-
 async fn blocks_come_back_as_they_went(mode: Mode) {
     let world = World::new(mode).await;
     let member = world.member().await;
@@ -462,68 +286,4 @@ async fn blocks_come_back_as_they_went(mode: Mode) {
         ])
     );
     assert!(found["text"].as_str().unwrap().starts_with("Hello"), "no plain words for simple clients");
-}
-
-async fn mentions_reach_people_who_see_the_channel(mode: Mode) {
-    let world = World::new(mode).await;
-    let (inside, outside) = (world.member().await, world.member().await);
-    let stranger = World::new(mode).await.owner;
-    let channel = world.channel_of("PRIVATE", &[&inside]).await;
-    let text = format!("<@{0}> <@{1}> <@{2}> and <@{0}> again", inside.id, outside.id, stranger.id);
-    let sent = world.owner.send(&channel, &text).await;
-    let document = "query($id: ID!) { message(id: $id) { mentions { id } mentionsEveryone text } }";
-    let data = world.owner.query(document, json!({ "id": sent["id"] })).await.ok();
-    assert_eq!(
-        data["message"],
-        json!({ "mentions": [{ "id": inside.id }], "mentionsEveryone": false, "text": text })
-    );
-}
-
-async fn everyone_is_for_moderators(mode: Mode) {
-    let world = World::new(mode).await;
-    let member = world.member().await;
-    let channel = world.channel(&[&member]).await;
-    for (user, counts) in [(&world.owner, true), (&member, false)] {
-        let sent = user.send(&channel, "hey @everyone, look").await;
-        let document = "query($id: ID!) { message(id: $id) { mentionsEveryone } }";
-        let data = user.query(document, json!({ "id": sent["id"] })).await.ok();
-        assert_eq!(data["message"]["mentionsEveryone"], counts);
-    }
-}
-
-async fn messages_of_private_channels_are_for_members(mode: Mode) {
-    let world = World::new(mode).await;
-    let outsider = world.member().await;
-    let channel = world.channel_of("PRIVATE", &[]).await;
-    let sent = world.owner.send(&channel, "secret").await;
-    let document = "query($id: ID!) { message(id: $id) { text } }";
-    assert_eq!(outsider.query(document, json!({ "id": sent["id"] })).await.code(), "NOT_FOUND");
-    let input = json!({ "channelId": channel, "clientMessageId": client_message_id(), "text": "let me in" });
-    assert_eq!(try_send(&outsider, input).await.code(), "NOT_FOUND");
-    assert_eq!(edit(&outsider, json!({ "id": sent["id"], "text": "x" })).await.code(), "NOT_FOUND");
-    assert_eq!(delete(&outsider, &sent["id"]).await.code(), "NOT_FOUND");
-    assert_eq!(react(&outsider, &sent["id"], "👍", "addReaction").await.code(), "NOT_FOUND");
-    let document = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }";
-    let seen = world.owner.send(&world.general, "open").await;
-    let answer = outsider.query(document, json!({ "ids": [sent["id"], seen["id"]] })).await;
-    assert_eq!(answer.data["nodes"], json!([null, { "id": seen["id"] }]));
-}
-
-async fn archived_channels_take_no_messages(mode: Mode) {
-    let world = World::new(mode).await;
-    let channel = world.channel(&[]).await;
-    let sent = world.owner.send(&channel, "before").await;
-    let document = "mutation($id: ID!, $archived: Boolean!) {
-        archiveChannel(id: $id, archived: $archived) { channel { isArchived } }
-    }";
-    let archive =
-        |archived: bool| world.owner.query(document, json!({ "id": channel, "archived": archived }));
-    assert_eq!(archive(true).await.ok()["archiveChannel"]["channel"]["isArchived"], true);
-    let input = json!({ "channelId": channel, "clientMessageId": client_message_id(), "text": "after" });
-    assert_eq!(try_send(&world.owner, input.clone()).await.code(), "ARCHIVED");
-    assert_eq!(edit(&world.owner, json!({ "id": sent["id"], "text": "x" })).await.code(), "ARCHIVED");
-    assert_eq!(react(&world.owner, &sent["id"], "👍", "addReaction").await.code(), "ARCHIVED");
-    assert_eq!(world.owner.texts(&channel).await, ["before"]);
-    archive(false).await.ok();
-    try_send(&world.owner, input).await.ok();
 }

@@ -1,12 +1,12 @@
 //! Everything that happens where a viewer is a member, in one stream: the logs of their channels and workspaces. It
 //! follows them into channels that they join and out of those that they leave.
 
+mod logs;
+mod refresh;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use futures_util::{
@@ -14,20 +14,14 @@ use futures_util::{
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
-use quikapp_entities::{
-    ChannelId, WorkspaceId,
-    channel_members::{self, MembershipStatus},
-    workspace_members::MemberRole,
-};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-use tokio::sync::broadcast::{
-    Receiver,
-    error::{RecvError, TryRecvError},
-};
+use quikapp_entities::{ChannelId, WorkspaceId, workspace_members::MemberRole};
+use tokio::sync::broadcast::Receiver;
 
+use self::logs::Log;
+pub use self::logs::workspace_log;
 use crate::{
     Chat, Error, Result,
-    access::{Viewer, present},
+    access::Viewer,
     live::{
         Control, Feed,
         event::{Event, Item, ResetReason, reset},
@@ -37,7 +31,6 @@ use crate::{
         stream::{HEAVY, TOGETHER},
     },
     messages::model::ChannelKey,
-    reads::read_log,
 };
 
 /// An event of one of the viewer's logs.
@@ -49,25 +42,6 @@ pub struct ViewerItem {
     pub item: Item,
     /// Go on after these to miss nothing behind the event; none where the stream does not move.
     pub positions: Option<Positions>,
-}
-
-/// The log of what happens to a workspace itself, beside those of its channels: its own fields, its people, new open
-/// channels.
-#[must_use]
-pub fn workspace_log(workspace: WorkspaceId) -> ChannelKey {
-    ChannelKey { workspace, channel: ChannelId(workspace.0) }
-}
-
-/// A log that the viewer may read.
-#[derive(Debug, Clone, Copy)]
-struct Log {
-    key: ChannelKey,
-    /// Messages with `ts` up to this tick are not shown.
-    floor: i64,
-    /// Where a stream begins that did not know the log: at the viewer's joining.
-    start: i64,
-    /// Whether it is that of a channel, which the viewer may leave, and not one beside the channels.
-    is_of_channel: bool,
 }
 
 /// A log that is followed.
@@ -144,54 +118,6 @@ impl Chat {
         };
         state.begin(logs, after).await?;
         Ok(stream::unfold(state, |mut state| async move { state.next().await.map(|items| (items, state)) }))
-    }
-
-    /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
-    async fn logs_of(
-        &self,
-        viewer: &Viewer,
-        workspace: Option<WorkspaceId>,
-    ) -> Result<(Vec<Log>, HashMap<WorkspaceId, MemberRole>)> {
-        let members = self.workspaces_where(viewer, |query| query).await?;
-        let is_asked_for = |id: WorkspaceId| workspace.is_none_or(|only| only == id);
-        let roles: HashMap<_, _> = members
-            .iter()
-            .filter(|member| is_asked_for(member.id()))
-            .map(|member| (member.id(), member.role()))
-            .collect();
-        let channels = self
-            .channels_where(viewer, |query| {
-                let query = query.filter(present());
-                match workspace {
-                    Some(id) => query
-                        .filter(channel_members::Column::WorkspaceId.eq(id))
-                        .filter(quikapp_entities::channels::Column::WorkspaceId.eq(id)),
-                    None => query,
-                }
-            })
-            .await?;
-        let channels = channels.into_iter().map(|reader| Log {
-            key: reader.key(),
-            floor: reader.floor(),
-            start: reader.joined_seq().unwrap_or(0),
-            is_of_channel: true,
-        });
-        let beside = roles.keys().flat_map(|id| {
-            let log = |key, start| Log { key, floor: 0, start, is_of_channel: false };
-            // All of the read log is the viewer's own, and it is short.
-            [log(workspace_log(*id), i64::MAX), log(read_log(*id, viewer.user()), 0)]
-        });
-        Ok((channels.chain(beside).collect(), roles))
-    }
-
-    /// The channels that the viewer was in and is not any more.
-    async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
-        let query =
-            channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
-                channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
-            );
-        let rows = self.db.read(query.all(self.db.pool())).await?;
-        Ok(rows.into_iter().map(|row| row.channel_id).collect())
     }
 }
 
@@ -389,101 +315,6 @@ impl State {
                 Err(Error::Unavailable { .. }) => tokio::time::sleep(RETRY).await,
                 Err(_) => return false,
             }
-        }
-    }
-
-    async fn control(&mut self, control: std::result::Result<Control, RecvError>) {
-        let mut is_concerned = self.concerns(&control);
-        // Many may come at once, as when somebody is added to many channels.
-        loop {
-            match self.controls.try_recv() {
-                Ok(control) => is_concerned |= self.concerns(&Ok(control)),
-                Err(TryRecvError::Lagged(missed)) => {
-                    is_concerned |= self.concerns(&Err(RecvError::Lagged(missed)));
-                }
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-        }
-        if is_concerned && !self.ended {
-            self.refresh().await;
-        }
-    }
-
-    /// Whether the viewer's access has to be looked at again.
-    fn concerns(&mut self, control: &std::result::Result<Control, RecvError>) -> bool {
-        match control {
-            Ok(Control::AccessChanged { user, workspace, .. }) => {
-                *user == self.viewer.user() && self.workspace.is_none_or(|only| only == *workspace)
-            }
-            Ok(Control::ChannelAccessChanged { channel, .. }) => self.followed.contains_key(channel),
-            Ok(Control::SessionRevoked { session }) if *session == self.viewer.session() => {
-                self.end(ResetReason::AccessChanged);
-                false
-            }
-            Ok(Control::UserDisabled { user }) if *user == self.viewer.user() => {
-                self.end(ResetReason::AccessChanged);
-                false
-            }
-            Ok(Control::SessionRevoked { .. } | Control::UserDisabled { .. }) | Err(RecvError::Closed) => {
-                false
-            }
-            // What was missed may have been about this viewer.
-            Ok(Control::Missed) | Err(RecvError::Lagged(_)) => true,
-        }
-    }
-
-    /// Follows what the viewer came into, and leaves what they went from. Nothing is told until it is known.
-    async fn refresh(&mut self) {
-        let (logs, roles) = loop {
-            match self.chat.logs_of(&self.viewer, self.workspace).await {
-                Ok(found) => break found,
-                Err(error) => {
-                    tracing::debug!(%error, "a viewer's stream waits for the store");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        };
-        if self.workspace.is_some_and(|only| !roles.contains_key(&only)) {
-            return self.end(ResetReason::AccessChanged);
-        }
-        self.roles = roles;
-        let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
-        let gone: Vec<ChannelId> =
-            self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
-        for channel in gone {
-            let Some(following) = self.followed.remove(&channel) else { continue };
-            following.stop.abort();
-            if let Some((pending, _)) = &mut self.catching_up {
-                pending.remove(&channel);
-            }
-            self.waiting.retain(|waiting| waiting.channel != channel);
-            if following.is_of_channel {
-                self.tell_left(channel);
-            } else {
-                self.positions.remove(channel);
-            }
-        }
-        let mut new = Vec::new();
-        for log in logs {
-            match self.followed.get(&log.key.channel) {
-                Some(following) => following.floor.store(log.floor, Ordering::SeqCst),
-                None => new.push(log),
-            }
-        }
-        let keys: Vec<_> = new.iter().map(|log| log.key).collect();
-        let feeds = loop {
-            match self.chat.hub.follow_all(&keys).await {
-                Ok(feeds) => break feeds,
-                Err(error) => {
-                    tracing::debug!(%error, "a viewer's stream waits for the relay");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        };
-        for (log, feed) in new.into_iter().zip(feeds) {
-            let start = log.start.min(feed.position());
-            self.begin_with(log, start);
-            self.follow(log, feed, start);
         }
     }
 }

@@ -9,7 +9,8 @@ use quikapp_chat::{
 
 use super::Happening;
 use crate::{
-    channels::{Channel, ChannelMembership},
+    channel_members::ChannelMembership,
+    channels::Channel,
     context::ContextExt,
     error::{Result, seen},
     ids,

@@ -1,0 +1,87 @@
+//! Which logs a viewer may read: those of their channels and workspaces, and their own.
+
+use std::collections::HashMap;
+
+use quikapp_entities::{
+    ChannelId, WorkspaceId,
+    channel_members::{self, MembershipStatus},
+    channels,
+    workspace_members::MemberRole,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::{
+    Chat, Result,
+    access::{Viewer, present},
+    messages::model::ChannelKey,
+    reads::read_log,
+};
+
+/// The log of what happens to a workspace itself, beside those of its channels: its own fields, its people, new open
+/// channels.
+#[must_use]
+pub fn workspace_log(workspace: WorkspaceId) -> ChannelKey {
+    ChannelKey { workspace, channel: ChannelId(workspace.0) }
+}
+
+/// A log that the viewer may read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Log {
+    pub(super) key: ChannelKey,
+    /// Messages with `ts` up to this tick are not shown.
+    pub(super) floor: i64,
+    /// Where a stream begins that did not know the log: at the viewer's joining.
+    pub(super) start: i64,
+    /// Whether it is that of a channel, which the viewer may leave, and not one beside the channels.
+    pub(super) is_of_channel: bool,
+}
+
+impl Chat {
+    /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
+    pub(super) async fn logs_of(
+        &self,
+        viewer: &Viewer,
+        workspace: Option<WorkspaceId>,
+    ) -> Result<(Vec<Log>, HashMap<WorkspaceId, MemberRole>)> {
+        let members = self.workspaces_where(viewer, |query| query).await?;
+        let is_asked_for = |id: WorkspaceId| workspace.is_none_or(|only| only == id);
+        let roles: HashMap<_, _> = members
+            .iter()
+            .filter(|member| is_asked_for(member.id()))
+            .map(|member| (member.id(), member.role()))
+            .collect();
+        let channels = self
+            .channels_where(viewer, |query| {
+                let query = query.filter(present());
+                match workspace {
+                    Some(id) => query
+                        .filter(channel_members::Column::WorkspaceId.eq(id))
+                        .filter(channels::Column::WorkspaceId.eq(id)),
+                    None => query,
+                }
+            })
+            .await?;
+        let channels = channels.into_iter().map(|visible| Log {
+            key: visible.key(),
+            floor: visible.floor(),
+            start: visible.joined_seq().unwrap_or(0),
+            is_of_channel: true,
+        });
+        let beside = roles.keys().flat_map(|id| {
+            let log = |key, start| Log { key, floor: 0, start, is_of_channel: false };
+            // All of the read log is the viewer's own, and it is short.
+            [log(workspace_log(*id), i64::MAX), log(read_log(*id, viewer.user()), 0)]
+        });
+        Ok((channels.chain(beside).collect(), roles))
+    }
+
+    /// The channels that the viewer was in and is not any more.
+    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
+        let query =
+            channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
+                channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
+            );
+        let rows = self.db.read(query.all(self.db.pool())).await?;
+        Ok(rows.into_iter().map(|row| row.channel_id).collect())
+    }
+}
