@@ -22,7 +22,7 @@ pub use self::channel::{ChannelMember, ChannelReader, VisibleChannel};
 pub(crate) use self::{
     channel::{may_touch, power},
     lookups::Lookups,
-    standing::{Sighting, Standing, VisibleChannels, present, present_as, visible},
+    standing::{Sighting, Standing, VisibleChannels, present, present_as, present_in, visible},
 };
 use crate::{Chat, Error, Result};
 

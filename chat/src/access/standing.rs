@@ -1,14 +1,14 @@
 //! What the store knows of a viewer and a channel, from which the proofs are made.
 
 use quikapp_entities::{
-    ChannelId,
+    ChannelId, WorkspaceId,
     channel_members::{self, MembershipStatus},
     channels::{self, ChannelType, HistoryVisibility},
     workspace_members::{self, MemberRole},
 };
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, IdenStatic, JoinType, QueryResult,
-    QuerySelect, QueryTrait, RelationDef, Select, SelectTwo, TryGetError,
+    ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, IdenStatic, JoinType, QueryFilter,
+    QueryResult, QuerySelect, QueryTrait, RelationDef, Select, SelectTwo, TryGetError,
     sea_query::{Expr, ExprTrait, SelectStatement, SimpleExpr},
 };
 
@@ -216,6 +216,17 @@ impl FromQueryResult for Sighting {
             membership,
             workspace_role: row.try_get("", VIEWER_ROLE)?,
         })
+    }
+}
+
+/// Those that the viewer is in, in one workspace or in all.
+pub(crate) fn present_in(channels: VisibleChannels, workspace: Option<WorkspaceId>) -> VisibleChannels {
+    let channels = channels.filter(present());
+    match workspace {
+        Some(id) => channels
+            .filter(channel_members::Column::WorkspaceId.eq(id))
+            .filter(channels::Column::WorkspaceId.eq(id)),
+        None => channels,
     }
 }
 

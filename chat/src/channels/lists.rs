@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Chat, Error, Result,
-    access::{Viewer, VisibleChannel, WorkspaceMember, present},
+    access::{Viewer, VisibleChannel, WorkspaceMember, present_in},
     paging::{Page, Window},
 };
 
@@ -61,12 +61,7 @@ impl Chat {
         window: &Window<ViewerChannelsCursor>,
     ) -> Result<Page<VisibleChannel>> {
         let found = self.channels_where(viewer, |query| {
-            let mut query = query.filter(present()).filter(channels::Column::IsArchived.eq(false));
-            if let Some(workspace) = workspace {
-                query = query
-                    .filter(channel_members::Column::WorkspaceId.eq(workspace))
-                    .filter(channels::Column::WorkspaceId.eq(workspace));
-            }
+            let mut query = present_in(query, workspace).filter(channels::Column::IsArchived.eq(false));
             if let Some(after) = window.after {
                 query = query.filter(after.behind());
             }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, channel_members, channels, ids::MessageKey};
+use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, channels, ids::MessageKey};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::{Cursor, entry, read_log};
 use crate::{
     Chat, Result,
-    access::{Viewer, VisibleChannel, present},
+    access::{Viewer, VisibleChannel, present_in},
     store::UnreadQuery,
 };
 
@@ -94,13 +94,7 @@ impl Chat {
     ) -> Result<Vec<ChannelUnread>> {
         let found = self
             .channels_where(viewer, |query| {
-                let query = query.filter(present()).filter(channels::Column::IsArchived.eq(false));
-                match workspace {
-                    Some(id) => query
-                        .filter(channel_members::Column::WorkspaceId.eq(id))
-                        .filter(channels::Column::WorkspaceId.eq(id)),
-                    None => query,
-                }
+                present_in(query, workspace).filter(channels::Column::IsArchived.eq(false))
             })
             .await?;
         let mut unread: Vec<_> = self.unread(&found).await?.into_values().collect();

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use quikapp_entities::{
     ChannelId, WorkspaceId,
     channel_members::{self, MembershipStatus},
-    channels,
     workspace_members::MemberRole,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::{
     Chat, Result,
-    access::{Viewer, present},
+    access::{Viewer, present_in},
     messages::model::ChannelKey,
     reads::read_log,
 };
@@ -50,17 +49,7 @@ impl Chat {
             .filter(|member| is_asked_for(member.id()))
             .map(|member| (member.id(), member.role()))
             .collect();
-        let channels = self
-            .channels_where(viewer, |query| {
-                let query = query.filter(present());
-                match workspace {
-                    Some(id) => query
-                        .filter(channel_members::Column::WorkspaceId.eq(id))
-                        .filter(channels::Column::WorkspaceId.eq(id)),
-                    None => query,
-                }
-            })
-            .await?;
+        let channels = self.channels_where(viewer, |query| present_in(query, workspace)).await?;
         let channels = channels.into_iter().map(|visible| Log {
             key: visible.key(),
             floor: visible.floor(),
