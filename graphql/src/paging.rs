@@ -10,6 +10,9 @@ use crate::error::Result;
 /// Most items of a page.
 pub(crate) const MAX_PAGE: usize = 100;
 
+/// The longest cursor of a page.
+const CURSOR_BYTES: usize = 1_024;
+
 /// Where a page stands in its list.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct PageInfo {
@@ -31,9 +34,9 @@ pub(crate) fn cursor<T: Serialize>(position: &T) -> String {
 /// Reads a cursor given as argument `field`.
 pub(crate) fn parse_cursor<T: DeserializeOwned>(cursor: Option<&str>, field: &str) -> Result<Option<T>> {
     let Some(cursor) = cursor else { return Ok(None) };
-    BASE64URL_NOPAD
-        .decode(cursor.as_bytes())
-        .ok()
+    Some(cursor.as_bytes())
+        .filter(|text| text.len() <= CURSOR_BYTES)
+        .and_then(|text| BASE64URL_NOPAD.decode(text).ok())
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .map(Some)
         .ok_or_else(|| Error::invalid(field, "is no cursor of this list").into())

@@ -133,6 +133,10 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_VARIABLE_VALUES", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
     pub max_variable_values: u32,
+    /// Values in the arguments of an operation, those of variables each time that one is used; 64 bytes of text count as one
+    #[arg(long, env = "MAX_ARGUMENT_VALUES", default_value_t = 200_000, value_parser = value_parser!(u32).range(1..),
+        value_name = "COUNT", global = true, help_heading = "Limits of documents")]
+    pub max_argument_values: u32,
     /// Root fields of a query
     #[arg(long, env = "MAX_QUERY_FIELDS", default_value_t = 20, value_parser = value_parser!(u32).range(1..),
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
@@ -192,6 +196,7 @@ impl LimitOptions {
                 arguments: self.max_arguments.into(),
                 variables: self.max_variables as usize,
                 variable_values: self.max_variable_values as usize,
+                argument_values: u64::from(self.max_argument_values),
                 query_fields: self.max_query_fields.into(),
                 mutation_fields: self.max_mutation_fields.into(),
                 subscription_bytes: self.max_subscription_bytes as usize,

@@ -9,7 +9,12 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub(super) const ONE: Self = Self { once: 1, each: 0 };
+    pub(super) const ONE: Self = Self::once(1);
+
+    /// As many, whatever page is around.
+    pub(super) const fn once(once: u64) -> Self {
+        Self { once, each: 0 }
+    }
 
     pub(super) fn and(self, other: Self) -> Self {
         Self { once: self.once.saturating_add(other.once), each: self.each.saturating_add(other.each) }

@@ -61,6 +61,8 @@ pub struct Limits {
     pub variables: usize,
     /// Values within the variables of a request: members of objects and items of lists, at every depth.
     pub variable_values: usize,
+    /// Values in all arguments with the variables in them, as often as each is used; 64 bytes of text count as a value.
+    pub argument_values: u64,
     /// Bytes of the document and the variables of a subscription, which are kept as long as it runs.
     pub subscription_bytes: usize,
     /// Fields of the answer, those of a list times its length.
@@ -89,6 +91,7 @@ impl Default for Limits {
             arguments: 1_000,
             variables: 100,
             variable_values: 10_000,
+            argument_values: 200_000,
             subscription_bytes: 32 * 1024,
             cost: 50_000,
             store_queries: 500,
@@ -148,7 +151,7 @@ pub fn check(
     refuse_missing_variables(definitions, variables)?;
 
     let mut fragments = document.fragments;
-    let arguments = Arguments { definitions, variables };
+    let arguments = Arguments::new(definitions, variables);
     let weight = Weigher::new(&fragments, arguments, shape, limits).weigh_operation(&operation.node)?;
     let kind = operation.node.ty;
     hold(&weight, kind, introspection, limits)?;
@@ -312,6 +315,11 @@ fn hold(weight: &Weight, kind: OperationType, introspection: bool, limits: &Limi
     at_most(weight.aliases, limits.aliases, "aliases")?;
     at_most(weight.directives, limits.directives, "directives")?;
     at_most(weight.arguments, limits.arguments, "arguments")?;
+    at_most(
+        weight.inputs(),
+        limits.argument_values,
+        "values in its arguments, each time that they are used",
+    )?;
     match kind {
         OperationType::Query => at_most(weight.fields, limits.query_fields, "root fields")?,
         OperationType::Mutation => at_most(weight.fields, limits.mutation_fields, "root fields")?,

@@ -182,6 +182,42 @@ fn a_subscription_has_one_root_field() {
     }
 }
 
+#[test]
+fn a_variable_weighs_each_time_that_it_is_used() {
+    let long = serde_json::json!({ "v": vec![1; 5_000] });
+    let used = |times: usize| format!("query($v: [ID!]) {{ byIds(ids: [{}]) {{ t }} }}", "$v ".repeat(times));
+    assert!(with(&used(35), long.clone()).is_ok());
+    let failure = with(&used(45), long.clone()).unwrap_err();
+    assert_eq!((failure.code, failure.message.contains("values in its arguments")), (TooCostly, true));
+    let default = format!(
+        "query($v: [ID!] = [{}]) {{ byIds(ids: [{}]) {{ t }} }}",
+        "1 ".repeat(3_000),
+        "$v ".repeat(70)
+    );
+    assert_eq!(code(&default), Some(TooCostly));
+    // 64 bytes of a text weigh as a value.
+    let text = serde_json::json!({ "v": "a".repeat(900_000) });
+    assert!(with(&used(14), text.clone()).is_ok());
+    assert_eq!(with(&used(15), text.clone()).unwrap_err().code, TooCostly);
+
+    // In directives, in objects, in fragments each time that they are spread, and where nothing is selected of a list.
+    for text in [
+        format!("query($v: [ID!]) {{ {} }}", "x @skip(if: $v) ".repeat(45)),
+        format!("query($v: [ID!]) {{ x(a: {{ b: [{}] }}) }}", "{ c: $v } ".repeat(45)),
+        format!("query($v: [ID!]) {{ {} }} fragment F on Query {{ x(a: $v) }}", "...F ".repeat(45)),
+        format!("query($v: [ID!]) {{ byIds(ids: []) {{ {} }} }}", "t(a: $v) ".repeat(45)),
+        // As often as its field is resolved.
+        "query($v: [ID!]) { a(first: 50) { nodes { t(a: $v) } } }".to_owned(),
+        "query($v: [ID!]) { a(first: 50) { ...F } } fragment F on AConnection { nodes { t(a: $v) } }"
+            .to_owned(),
+        "query($v: [ID!]) { byIds(ids: $v) { t(a: $v) } }".to_owned(),
+    ] {
+        let failure = with(&text, long.clone()).unwrap_err();
+        assert!(failure.message.contains("values in its arguments"), "{}: {text}", failure.message);
+    }
+    assert!(with("query($v: [ID!]) { a(first: 30) { nodes { t(a: $v) } } }", long).is_ok());
+}
+
 fn cost(text: &str, variables: serde_json::Value) -> u64 {
     with(text, variables).unwrap().cost
 }

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use async_graphql::{Name, Positioned};
-use async_graphql_parser::types::{Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet};
+use async_graphql_parser::types::{
+    Directive, Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
+};
 use quikapp_graphql::Reads;
 
 use super::{
@@ -31,6 +33,8 @@ pub(super) struct Weight {
     pub(super) aliases: u64,
     pub(super) directives: u64,
     pub(super) arguments: u64,
+    /// What all arguments come to, as written.
+    pub(super) inputs: u64,
     /// Fields of the set itself, not those within them.
     pub(super) fields: u64,
     pub(super) introspects: bool,
@@ -39,6 +43,8 @@ pub(super) struct Weight {
     /// Those within `__schema` and `__type`.
     introspection: u64,
     queries: Queries,
+    /// What arguments come to, each time that a field with them is resolved.
+    resolved_inputs: Count,
     meta_lists: u64,
 }
 
@@ -50,6 +56,8 @@ impl Weight {
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
         self.arguments = self.arguments.saturating_add(other.arguments);
+        self.inputs = self.inputs.saturating_add(other.inputs);
+        self.resolved_inputs = self.resolved_inputs.and(other.resolved_inputs);
         self.fields = self.fields.saturating_add(other.fields);
         self.introspects |= other.introspects;
         self.introspection = self.introspection.saturating_add(other.introspection);
@@ -60,6 +68,20 @@ impl Weight {
     /// How many fields the answer has, at most or usually.
     pub(super) fn cost(&self) -> u64 {
         self.cost.of_page(STRAY_PAGE)
+    }
+
+    /// What arguments come to: they are copied with the variables in them once where they stand, when the operation is validated,
+    /// and again each time that their field is resolved. The larger of the two.
+    pub(super) fn inputs(&self) -> u64 {
+        self.inputs.max(self.resolved_inputs.of_page(STRAY_PAGE))
+    }
+
+    /// Counts the arguments of directives.
+    fn add_directives(&mut self, directives: &[Positioned<Directive>], arguments: &Arguments<'_>) {
+        let given = || directives.iter().flat_map(|directive| &directive.node.arguments);
+        self.directives = self.directives.saturating_add(directives.len() as u64);
+        self.arguments = self.arguments.saturating_add(given().count() as u64);
+        self.inputs = self.inputs.saturating_add(arguments.weigh(given()));
     }
 
     /// How many fields of the answer tell about the schema.
@@ -103,9 +125,7 @@ impl<'d> Weigher<'d> {
     pub(super) fn weigh_operation(&mut self, operation: &'d OperationDefinition) -> Result<Weight, Failure> {
         let root = self.shape.root(operation.ty);
         let mut weight = self.set(&operation.selection_set.node, root)?;
-        let own = operation.directives.iter().map(|directive| directive.node.arguments.len()).sum::<usize>();
-        weight.directives = weight.directives.saturating_add(operation.directives.len() as u64);
-        weight.arguments = weight.arguments.saturating_add(own as u64);
+        weight.add_directives(&operation.directives, &self.arguments);
         Ok(weight)
     }
 
@@ -126,11 +146,8 @@ impl<'d> Weigher<'d> {
                 }
                 Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name)?,
             };
-            let directives = selection.node.directives();
-            let arguments = directives.iter().map(|directive| directive.node.arguments.len()).sum::<usize>();
             part.selections = part.selections.saturating_add(1);
-            part.directives = part.directives.saturating_add(directives.len() as u64);
-            part.arguments = part.arguments.saturating_add(arguments as u64);
+            part.add_directives(selection.node.directives(), &self.arguments);
             sum.add(&part);
         }
         self.recursion -= 1;
@@ -154,7 +171,7 @@ impl<'d> Weigher<'d> {
         let fragment = &fragment.node;
         let mut weight =
             self.set(&fragment.selection_set.node, Some(&fragment.type_condition.node.on.node))?;
-        weight.directives = weight.directives.saturating_add(fragment.directives.len() as u64);
+        weight.add_directives(&fragment.directives, &self.arguments);
         self.states.insert(key, State::Done(weight.clone()));
         Ok(weight)
     }
@@ -169,13 +186,26 @@ impl<'d> Weigher<'d> {
         {
             return Err(Failure::too_costly("the introspection is nested too deeply").at([field.name.pos]));
         }
-        let (cost, queries) = match shape.map_or(&Many::One, |shape| &shape.many) {
-            Many::One => (inner.cost.of_page_as_count(STRAY_PAGE), inner.queries.of_page(STRAY_PAGE)),
+        let own = self.arguments.weigh(&field.arguments);
+        let (cost, queries, resolved) = match shape.map_or(&Many::One, |shape| &shape.many) {
+            Many::One => (
+                inner.cost.of_page_as_count(STRAY_PAGE),
+                inner.queries.of_page(STRAY_PAGE),
+                inner.resolved_inputs.of_page_as_count(STRAY_PAGE),
+            ),
             Many::Page(default) => {
                 let page = self.arguments.page(field, *default);
-                (inner.cost.of_page_as_count(page), inner.queries.of_page(page))
+                (
+                    inner.cost.of_page_as_count(page),
+                    inner.queries.of_page(page),
+                    inner.resolved_inputs.of_page_as_count(page),
+                )
             }
-            Many::OfPage => (inner.cost.per_item(STRAY_PAGE), inner.queries.per_item(STRAY_PAGE)),
+            Many::OfPage => (
+                inner.cost.per_item(STRAY_PAGE),
+                inner.queries.per_item(STRAY_PAGE),
+                inner.resolved_inputs.per_item(STRAY_PAGE),
+            ),
             Many::Items(usual, argument) => {
                 let items = argument
                     .as_ref()
@@ -184,6 +214,7 @@ impl<'d> Weigher<'d> {
                 (
                     inner.cost.of_page_as_count(STRAY_PAGE).times(items),
                     inner.queries.of_page(STRAY_PAGE).times(items),
+                    inner.resolved_inputs.of_page_as_count(STRAY_PAGE).times(items),
                 )
             }
         };
@@ -205,6 +236,8 @@ impl<'d> Weigher<'d> {
             aliases: inner.aliases.saturating_add(u64::from(field.alias.is_some())),
             directives: inner.directives,
             arguments: inner.arguments.saturating_add(field.arguments.len() as u64),
+            inputs: inner.inputs.saturating_add(own),
+            resolved_inputs: resolved.and(Count::once(own)),
             fields: 1,
             introspects: inner.introspects || is_introspection,
             cost: cost.and(Count::ONE),

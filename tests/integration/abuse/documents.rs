@@ -67,6 +67,13 @@ fn documents() -> Vec<Document> {
         of("3,000 directives", "TOO_COSTLY", "@a ".repeat(3_000), "id".into(), String::new()),
         selected("3,000 directives on a field", "TOO_COSTLY", format!("id {}", "@skip(if:false)".repeat(1_500))),
         selected("3,000 arguments", "TOO_COSTLY", format!("reactions({}) {{ nodes {{ emoji }} }}", many(3_000, |n| format!("a{n}:1 ")))),
+        of(
+            "a long variable used 2,000 times",
+            "TOO_COSTLY",
+            format!("($v: [String!] = [{}])", "\"a\" ".repeat(2_000)),
+            format!("reactions(emoji: [{}]) {{ nodes {{ emoji }} }}", "$v ".repeat(2_000)),
+            String::new(),
+        ),
         of("300 fragments", "TOO_COSTLY", String::new(), many(300, |n| format!("...g{n} ")), many(300, |n| format!("fragment g{n} on Message {{ id }} "))),
         selected("pages of pages", "TOO_COSTLY", "channel { members(first: 100) { nodes { channel { members(first: 100) { nodes { channel { id name topic type } } } } } } }".into()),
         selected("a query for each of 100", "TOO_COSTLY", "channel { members(first: 100) { nodes { channel { messages(last: 1) { nodes { author { id } replyTo { author { id } } } } } } } }".into()),
