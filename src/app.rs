@@ -15,18 +15,15 @@ use futures_util::future::BoxFuture;
 use quikapp_chat::live::slices::Slices;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::{
+    answers::Answers,
     failure::{ErrorCode, Failure},
     graphiql,
     guard::{Documents, Shape},
     health, http,
-    http::{
-        answer, body,
-        reservation::Reservations,
-        single::{self, STREAM_TOKEN},
-    },
+    http::{answer, body, head, reservation::Reservations, single},
     identity::{Authenticator, Caller, Identity, new_request_id},
     limits::Limits,
     metrics::{self, Counters, Metric},
@@ -76,6 +73,7 @@ pub struct App {
     pub(crate) documents: Documents,
     pub(crate) turns: Slices,
     pub(crate) large_bodies: Arc<Semaphore>,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) sessions: Sessions,
     pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
@@ -94,6 +92,7 @@ impl App {
             metrics: Box::new(Vec::new),
             turns: Slices::default(),
             large_bodies: body::large_bodies(&settings.limits),
+            answers: Answers::new(settings.limits.answers_bytes),
             settings,
             shape: Shape::default(),
             documents: Documents::default(),
@@ -192,14 +191,8 @@ pub fn router(app: Arc<App>) -> Router {
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([
-            header::ACCEPT,
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            LAST_EVENT_ID,
-            STREAM_TOKEN,
-            REQUEST_ID,
-        ])
+        // Whichever it asks for: tools of front ends add their own, and none gives a page of an allowed origin more than it has.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, header::RETRY_AFTER])
         .max_age(std::time::Duration::from_hours(1));
     let origins = origins.clone();
@@ -220,7 +213,10 @@ async fn identify(State(app): State<Arc<App>>, mut request: HttpRequest, next: N
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let start = std::time::Instant::now();
-    let mut response = next.run(request).await;
+    let mut response = match head::check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => answer::refusal(&failure, answer::Media::Json, &id),
+    };
     let status = response.status();
     app.counters.answer(status);
     tracing::debug!(request_id = id, %method, path, status = status.as_u16(), elapsed = ?start.elapsed(), "answered");

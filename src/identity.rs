@@ -77,6 +77,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The signed-in user.
+    pub(crate) fn user(&self) -> Option<Uuid> {
+        self.identity.as_ref().map(|identity| identity.user)
+    }
+
     /// The same caller with a new request id.
     #[must_use]
     pub fn next_request(&self) -> Self {

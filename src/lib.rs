@@ -3,7 +3,9 @@
 //! Only [`open`] knows the stores, and only [`serve`] the schema. [`app::App`] takes any [`async_graphql::Executor`] and anything that can tell who
 //! holds an access token, which is also what lets the transports be tested with a schema of ten lines.
 
+mod answers;
 pub mod app;
+mod arrival;
 pub mod cli;
 pub mod config;
 pub mod demo;

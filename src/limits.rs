@@ -15,6 +15,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of all HTTP request bodies that arrive at a time, beyond the first 64 KiB of each.
     pub bodies_bytes: usize,
+    /// Bytes of all answers of more than 64 KiB that wait to be taken; those of one user have a quarter of it.
+    pub answers_bytes: usize,
     /// Operations of an HTTP request that is a list of them; with none lists are refused.
     pub batch_operations: usize,
     /// Bytes of one incoming WebSocket message.
@@ -54,6 +56,7 @@ impl Default for Limits {
             head_bytes: 128 * 1024,
             body_bytes: 1_000_000,
             bodies_bytes: 256 * 1024 * 1024,
+            answers_bytes: 256 * 1024 * 1024,
             batch_operations: 0,
             message_bytes: 1_000_000,
             operations_per_socket: 100,

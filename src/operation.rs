@@ -86,12 +86,23 @@ pub(crate) struct RawParams {
     pub(crate) extensions: Option<Value>,
 }
 
+/// What clients of persisted queries know as the sign to send their documents from now on.
+const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PersistedQueryNotSupported";
+
+/// Whether the document is named by its hash instead of being sent.
+fn asks_for_persisted(extensions: Option<&Value>) -> bool {
+    matches!(extensions, Some(Value::Object(extensions)) if extensions.contains_key("persistedQuery"))
+}
+
 impl TryFrom<RawParams> for Params {
     type Error = Failure;
 
     fn try_from(raw: RawParams) -> Result<Self, Failure> {
         let query = match raw.query {
             Some(Value::String(query)) => query,
+            Some(Value::Null) | None if asks_for_persisted(raw.extensions.as_ref()) => {
+                return Err(Failure::bad_document(PERSISTED_QUERY_NOT_SUPPORTED));
+            }
             Some(Value::Null) | None => return Err(Failure::bad_request("`query` is missing")),
             Some(_) => return Err(Failure::bad_request("`query` must be a string")),
         };

@@ -1,4 +1,4 @@
-//! Peers that do not take what is written to them.
+//! The bytes of a connection: peers that do not take what is written to them, and those that begin messages and do not end them.
 
 use std::{
     io::{self, IoSlice},
@@ -9,8 +9,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
+
+use crate::arrival::Arrival;
 
 /// Bytes that a peer has to take within the time limit, so that one that takes a byte now and then does not hold an answer for ever.
 const LEAST_BYTES: usize = 64 * 1024;
@@ -19,6 +21,7 @@ const LEAST_BYTES: usize = 64 * 1024;
 pub(crate) struct Paced<S, H> {
     stream: S,
     _held: H,
+    arrival: Arrival,
     limit: Duration,
     /// Runs since the peer last took all that it was given.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -27,9 +30,9 @@ pub(crate) struct Paced<S, H> {
 }
 
 impl<S, H> Paced<S, H> {
-    /// `held` is let go with the connection, whoever has that in the end.
-    pub(crate) fn new(stream: S, limit: Duration, held: H) -> Self {
-        Self { stream, _held: held, limit, deadline: None, taken: 0 }
+    /// `held` is let go with the connection, whoever has that in the end. What is read is counted in `arrival`.
+    pub(crate) fn new(stream: S, limit: Duration, held: H, arrival: Arrival) -> Self {
+        Self { stream, _held: held, arrival, limit, deadline: None, taken: 0 }
     }
 
     fn judge(
@@ -64,7 +67,9 @@ impl<S: AsyncRead + Unpin, H: Unpin> AsyncRead for Paced<S, H> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(self.arrival.more(buffer.filled().len() - before, Instant::now()))
     }
 }
 
@@ -111,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _theirs) = duplex(1_000);
-        let mut paced = Paced::new(ours, Duration::from_millis(100), ());
+        let mut paced = Paced::new(ours, Duration::from_millis(100), (), Arrival::default());
         let error = paced.write_all(&[0; 5_000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -119,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_few_bytes_now_and_then_are_not_enough() {
         let (ours, mut theirs) = duplex(1_000);
-        let mut paced = Paced::new(ours, Duration::from_millis(300), ());
+        let mut paced = Paced::new(ours, Duration::from_millis(300), (), Arrival::default());
         let reader = tokio::spawn(async move {
             while theirs.read_u8().await.is_ok() {
                 sleep(Duration::from_millis(20)).await;
@@ -134,7 +139,7 @@ mod tests {
     async fn a_slow_peer_is_served_and_pauses_between_messages_do_not_count() {
         let limit = Duration::from_secs(1);
         let (ours, mut theirs) = duplex(LEAST_BYTES);
-        let mut paced = Paced::new(ours, limit, ());
+        let mut paced = Paced::new(ours, limit, (), Arrival::default());
         let reader = tokio::spawn(async move {
             let mut buffer = vec![0; LEAST_BYTES];
             let mut sum = 0;

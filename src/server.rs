@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     app::{App, router},
+    arrival::Arrival,
     http::{Cut, Peer},
     limits::Limits,
     pace::Paced,
@@ -105,10 +106,12 @@ async fn connect(
     let cut = Cut::default();
     let given = cut.clone();
     // A WebSocket keeps its place when this is done.
-    let stream = Paced::new(stream, app.settings.limits.write_timeout, place);
+    let arrival = Arrival::default();
+    let stream = Paced::new(stream, app.settings.limits.write_timeout, place, arrival.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(given.clone());
+        request.extensions_mut().insert(arrival.clone());
         service.call(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -84,12 +84,12 @@ pub struct Sessions(Arc<Inner>);
 impl Sessions {
     /// Closes every socket of a session that was revoked.
     pub fn close_session(&self, session: Uuid) {
-        self.close_where(Close::SESSION_ENDED, |socket| socket.session == session);
+        self.close_where(&Close::SESSION_ENDED, |socket| socket.session == session);
     }
 
     /// Closes every socket of an account that was suspended or deleted.
     pub fn close_user(&self, user: Uuid) {
-        self.close_where(Close::SESSION_ENDED, |socket| socket.user == user);
+        self.close_where(&Close::SESSION_ENDED, |socket| socket.user == user);
     }
 
     /// Lets the sockets of `session` go on until `end`: an access token of it was seen that is good for so long. An earlier end
@@ -150,9 +150,9 @@ impl Sessions {
         }
     }
 
-    fn close_where(&self, reason: Close, concerns: impl Fn(&Socket) -> bool) {
+    fn close_where(&self, reason: &Close, concerns: impl Fn(&Socket) -> bool) {
         for socket in self.lock().sockets.values().filter(|socket| concerns(socket)) {
-            socket.closer.close(reason);
+            socket.closer.close(reason.clone());
         }
     }
 
@@ -196,7 +196,7 @@ impl Registration {
     /// Waits until the socket has to be closed.
     pub(crate) async fn closed(&self) -> Close {
         self.closer.signal.cancelled().await;
-        self.closer.reason.get().copied().unwrap_or(Close::SESSION_ENDED)
+        self.closer.reason.get().cloned().unwrap_or(Close::SESSION_ENDED)
     }
 }
 

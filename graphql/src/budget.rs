@@ -70,6 +70,16 @@ fn too_costly(message: String) -> Error {
     })
 }
 
+/// Bytes of a text in JSON.
+fn written(text: &str) -> usize {
+    let more = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(more).sum::<usize>()
+}
+
 fn spend(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
     if ctx.data_opt::<Budget>().is_none_or(|budget| take(&budget.answer, bytes)) {
         return Ok(());
@@ -107,7 +117,7 @@ impl OutputType for LongText {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        spend(ctx, field, self.as_str().len())?;
+        spend(ctx, field, written(self.as_str()))?;
         Ok(Value::String(self.as_str().to_owned()))
     }
 }

@@ -27,7 +27,7 @@ pub struct LimitOptions {
     #[arg(long, env = "HEADER_TIMEOUT", default_value_t = 10, value_parser = value_parser!(u32).range(1..),
         value_name = "SECONDS", global = true, help_heading = "Limits of connections")]
     pub header_timeout: u32,
-    /// For the body of an HTTP request
+    /// For the body of an HTTP request, and for a WebSocket message from its first byte to its last
     #[arg(long, env = "BODY_TIMEOUT", default_value_t = 30, value_parser = value_parser!(u32).range(1..),
         value_name = "SECONDS", global = true, help_heading = "Limits of connections")]
     pub body_timeout: u32,
@@ -64,10 +64,14 @@ pub struct LimitOptions {
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of requests")]
     pub max_body_bytes: u32,
-    /// Of all HTTP request bodies that arrive at a time, beyond the first 64 KiB of each
+    /// Of all HTTP request bodies and WebSocket messages that arrive at a time, beyond the first 64 KiB of each
     #[arg(long, env = "MAX_BODIES_BYTES", default_value_t = 268_435_456, value_parser = value_parser!(u32).range(1_000_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of requests")]
     pub max_bodies_bytes: u32,
+    /// Of all answers of more than 64 KiB that wait to be taken; those of one user have a quarter of it
+    #[arg(long, env = "MAX_ANSWERS_BYTES", default_value_t = 268_435_456, value_parser = value_parser!(u32).range(134_217_728..),
+        value_name = "BYTES", global = true, help_heading = "Limits of requests")]
+    pub max_answers_bytes: u32,
     /// Of one WebSocket message from a client
     #[arg(long, env = "MAX_MESSAGE_BYTES", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of requests")]
@@ -146,7 +150,7 @@ pub struct LimitOptions {
         value_name = "COUNT", global = true, help_heading = "Limits of documents")]
     pub max_mutation_fields: u32,
     /// Of the document and the variables of a subscription
-    #[arg(long, env = "MAX_SUBSCRIPTION_BYTES", default_value_t = 32_768, value_parser = value_parser!(u32).range(1_000..),
+    #[arg(long, env = "MAX_SUBSCRIPTION_BYTES", default_value_t = 65_536, value_parser = value_parser!(u32).range(1_000..),
         value_name = "BYTES", global = true, help_heading = "Limits of documents")]
     pub max_subscription_bytes: u32,
     /// Fields of an answer, or of one event: those of a list times its length
@@ -179,6 +183,7 @@ impl LimitOptions {
             head_bytes: self.max_header_bytes as usize,
             body_bytes: self.max_body_bytes as usize,
             bodies_bytes: self.max_bodies_bytes as usize,
+            answers_bytes: self.max_answers_bytes as usize,
             message_bytes: self.max_message_bytes as usize,
             operations_per_socket: self.max_socket_operations as usize,
             batch_operations: self.max_batch_operations as usize,

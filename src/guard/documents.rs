@@ -17,6 +17,8 @@ const BASE: usize = 2 * 1024;
 const EXPANSION: usize = 256;
 /// The most bytes that all of them take. Those that are asked for most are kept.
 const CAPACITY: u64 = 64 << 20;
+/// From how many bytes of text on a document is a heavy one.
+const HEAVY: usize = 1_024;
 /// How long one is kept that nobody sends: there may be passwords in it, of clients that do not use variables.
 const IDLE: Duration = Duration::from_mins(10);
 
@@ -59,6 +61,10 @@ impl Documents {
     pub(super) fn keep(&self, text: &str, document: Arc<ExecutableDocument>) {
         if text.len() <= LONGEST && !self.parsed.contains_key(text) {
             self.parsed.insert(text.to_owned(), document);
+            if text.len() > HEAVY {
+                // The library lets others go only now and then, and would have dozens of heavy ones too many until then.
+                self.parsed.run_pending_tasks();
+            }
         }
     }
 

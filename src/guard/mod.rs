@@ -92,7 +92,7 @@ impl Default for Limits {
             variables: 100,
             variable_values: 10_000,
             argument_values: 200_000,
-            subscription_bytes: 32 * 1024,
+            subscription_bytes: 64 * 1024,
             cost: 50_000,
             store_queries: 500,
             query_fields: 20,

@@ -5,6 +5,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use bytes::Bytes;
+
 use crate::{failure::Failure, operation::Outcome};
 
 /// The two types of answers.
@@ -32,13 +34,13 @@ impl Media {
     }
 }
 
-/// What the executor gave.
-pub(crate) fn outcome(outcome: &Outcome, media: Media) -> Response {
+/// What the executor gave, which is written in `json`.
+pub(crate) fn outcome(outcome: &Outcome, json: Bytes, media: Media) -> Response {
     let status = match media {
         Media::GraphqlResponse => outcome.status(),
         Media::Json => StatusCode::OK,
     };
-    write(status, outcome.json(), media)
+    write(status, json, media)
 }
 
 /// What the executor refused, with the status of that whatever the type.
@@ -67,11 +69,11 @@ pub(crate) fn refusal(failure: &Failure, media: Media, request_id: &str) -> Resp
     response
 }
 
-pub(super) fn write(status: StatusCode, json: String, media: Media) -> Response {
+pub(super) fn write(status: StatusCode, json: impl Into<Bytes>, media: Media) -> Response {
     let head = [
         (header::CONTENT_TYPE, media.header()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::VARY, HeaderValue::from_static("accept, authorization")),
     ];
-    (status, head, json).into_response()
+    (status, head, json.into()).into_response()
 }

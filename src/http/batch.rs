@@ -8,6 +8,7 @@ use super::{
     answer,
 };
 use crate::{
+    answers::keep,
     app::App,
     failure::{ErrorCode, Failure},
     identity::Caller,
@@ -52,7 +53,8 @@ pub(super) async fn run(
         outcome.write(&mut json);
     }
     json.push(']');
-    Ok(answer::write(StatusCode::OK, json, media))
+    let held = app.answers.hold(caller.user(), json.len())?;
+    Ok(answer::write(StatusCode::OK, keep(json, held), media))
 }
 
 async fn one(app: &App, params: Params, caller: &Caller) -> Result<Outcome, Failure> {

@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -51,7 +52,7 @@ const REST_BYTES: usize = 100 * 1024 * 1024;
 const REST_TIME: Duration = Duration::from_secs(2);
 
 /// Of each body, what does not count among the large ones, so that those cannot keep ordinary requests out.
-const SMALL_BYTES: usize = 64 * 1024;
+pub(crate) const SMALL_BYTES: usize = 64 * 1024;
 /// What a permit for large bodies stands for.
 const PERMIT_BYTES: usize = 1024;
 
@@ -108,7 +109,7 @@ pub(super) async fn read(
 }
 
 /// Sees to it that `held` covers so many bytes.
-fn hold(
+pub(crate) fn hold(
     held: &mut Option<OwnedSemaphorePermit>,
     large: &Arc<Semaphore>,
     bytes: usize,
@@ -136,6 +137,15 @@ fn hold(
             *held = more;
             Ok(())
         }
+    }
+}
+
+/// Takes what a client sends that was refused before its body was read, so that it comes to read the answer; without that the
+/// connection is reset under it.
+pub(super) async fn discard(headers: &HeaderMap, body: Body) {
+    // Who asks first sends nothing after this answer.
+    if !headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+        drop_rest(body.into_data_stream()).await;
     }
 }
 

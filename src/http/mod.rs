@@ -9,6 +9,7 @@ pub(crate) mod answer;
 mod batch;
 pub(crate) mod body;
 pub(crate) mod credentials;
+pub(crate) mod head;
 pub(crate) mod reservation;
 pub(crate) mod single;
 mod stream;
@@ -18,10 +19,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use async_graphql_parser::types::OperationType;
 use axum::{
+    body::Body,
     extract::{FromRequestParts, Query, Request, State, WebSocketUpgrade},
     http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use data_encoding::BASE64;
 use serde::Deserialize;
 
 use tokio_util::sync::CancellationToken;
@@ -32,7 +35,9 @@ use self::{
     body::Asked,
 };
 use crate::{
+    answers::keep,
     app::{App, LAST_EVENT_ID, RequestId},
+    arrival::Arrival,
     failure::{ErrorCode, Failure},
     identity::{Caller, new_request_id},
     operation::{self, Outcome, Params, RawParams},
@@ -57,8 +62,8 @@ impl Cut {
     }
 }
 
-/// Bytes of it.
-const LAST_EVENT_ID_BYTES: usize = 1024;
+/// Bytes of it. A cursor of `viewerEvents` has some dozen for each channel that the viewer is in.
+const LAST_EVENT_ID_BYTES: usize = 64 * 1024;
 
 /// `POST /graphql`.
 pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -66,11 +71,23 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let id = request_id(&parts.extensions);
     let accepted = match accept::negotiate(&parts.headers) {
         Ok(accepted) => accepted,
-        Err(failure) => return answer::refusal(&failure, Media::Json, &id),
+        Err(failure) => {
+            body::discard(&parts.headers, body).await;
+            return answer::refusal(&failure, Media::Json, &id);
+        }
+    };
+    let asked_by = async {
+        body::check_type(&parts.headers)?;
+        caller(&app, &parts).await
+    };
+    let caller = match asked_by.await {
+        Ok(caller) => caller,
+        Err(failure) => {
+            body::discard(&parts.headers, body).await;
+            return refuse(&failure, accepted, &id);
+        }
     };
     let params = async {
-        body::check_type(&parts.headers)?;
-        let caller = caller(&app, &parts).await?;
         let limits = &app.settings.limits;
         let (bytes, _held) = body::read(&parts.headers, body, limits, &app.large_bodies).await?;
         Ok((caller, body::params(&bytes, limits.batch_operations > 0)?))
@@ -123,7 +140,7 @@ pub async fn other_method(request: Request) -> Response {
         "GraphQL requests are sent with POST, queries also with GET",
     );
     let response = answer::refusal(&failure, Media::Json, &request_id(request.extensions()));
-    ([(header::ALLOW, "GET, POST, PUT, DELETE")], response).into_response()
+    ([(header::ALLOW, "GET, HEAD, POST, PUT, DELETE, OPTIONS")], response).into_response()
 }
 
 async fn run(
@@ -163,12 +180,24 @@ async fn run(
         _ => {}
     }
     match operation::execute(app, prepared, id).await {
-        Ok(outcome) => match accepted.single() {
-            Form::Answer(media) => answer::outcome(&outcome, media),
-            Form::Stream(format) => stream::single(&outcome, format),
-        },
+        Ok(outcome) => {
+            let told = tell(app, &caller, &outcome, accepted);
+            told.unwrap_or_else(|failure| refuse(&failure, accepted, id))
+        }
         Err(failure) => refuse(&failure, accepted, id),
     }
+}
+
+/// What the executor gave, counted until it is taken.
+fn tell(app: &App, caller: &Caller, outcome: &Outcome, accepted: Accepted) -> Result<Response, Failure> {
+    let kept = |bytes: Vec<u8>| {
+        let held = app.answers.hold(caller.user(), bytes.len())?;
+        Ok::<_, Failure>(keep(bytes, held))
+    };
+    Ok(match accepted.single() {
+        Form::Answer(media) => answer::outcome(outcome, kept(outcome.json().into())?, media),
+        Form::Stream(format) => stream::respond(format, Body::from(kept(stream::whole(outcome, format))?)),
+    })
 }
 
 fn only_by_post() -> Failure {
@@ -180,7 +209,10 @@ fn only_by_post() -> Failure {
 fn refuse(failure: &Failure, accepted: Accepted, id: &str) -> Response {
     match accepted.single() {
         Form::Answer(media) => answer::refusal(failure, media, id),
-        Form::Stream(format) if failure.in_graphql => stream::single(&Outcome::refused(failure, id), format),
+        Form::Stream(format) if failure.in_graphql => {
+            let whole = stream::whole(&Outcome::refused(failure, id), format);
+            stream::respond(format, Body::from(whole))
+        }
         Form::Stream(_) => answer::refusal(failure, Media::Json, id),
     }
 }
@@ -217,9 +249,15 @@ async fn upgrade(app: &Arc<App>, parts: &mut Parts, id: &str) -> Response {
         Ok(caller) => caller,
         Err(failure) => return answer::refusal(&failure, Media::Json, id),
     };
+    let arrival = parts.extensions.get::<Arrival>().cloned().unwrap_or_default();
+    if let Some(failure) = has_bad_key(&parts.headers) {
+        return answer::refusal(&failure, Media::Json, id);
+    }
+    // One of several that the client would upgrade to; the library reads the header as a whole.
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     match WebSocketUpgrade::from_request_parts(parts, app).await {
         Ok(upgrade) => {
-            let mut response = ws::accept(Arc::clone(app), upgrade, caller);
+            let mut response = ws::accept(Arc::clone(app), upgrade, caller, arrival);
             // Among them is how the client writes the names of headers. Some, such as Python's gql, find the subprotocol only
             // under the name as they wrote it, and take it for another one otherwise.
             response.extensions_mut().extend(parts.extensions.clone());
@@ -227,9 +265,22 @@ async fn upgrade(app: &Arc<App>, parts: &mut Parts, id: &str) -> Response {
         }
         Err(rejection) => {
             let failure = Failure::new(rejection.status(), ErrorCode::BadRequest, rejection.body_text());
-            answer::refusal(&failure, Media::Json, id)
+            let mut response = answer::refusal(&failure, Media::Json, id);
+            // What the client may try instead: RFC 6455, section 4.2.2, and RFC 9110, section 15.5.22.
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            if response.status() == StatusCode::UPGRADE_REQUIRED {
+                response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            }
+            response
         }
     }
+}
+
+/// Whether the key of the handshake is not 16 bytes in base64 (RFC 6455, section 4.2.1).
+fn has_bad_key(headers: &HeaderMap) -> Option<Failure> {
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    let is_good = BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16);
+    (!is_good).then(|| Failure::bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))
 }
 
 #[derive(Deserialize)]

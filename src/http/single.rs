@@ -11,9 +11,12 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use hyper::body::Body as _;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{
     Cut,
@@ -25,6 +28,7 @@ use super::{
     wire::{Format, named_end, named_item},
 };
 use crate::{
+    answers::keep,
     app::App,
     failure::{ErrorCode, Failure},
     identity::Caller,
@@ -57,9 +61,10 @@ pub(super) fn token(parts: &Parts) -> Option<String> {
     }
 }
 
-/// `PUT /graphql`: reserves a stream for the caller's session. One with a body means something else, which there is not.
+/// `PUT /graphql`: reserves a stream for the caller's session. One with a body means something else, which there is not; a type
+/// without one is what some clients send with every request.
 pub(crate) async fn put(State(app): State<Arc<App>>, request: Request) -> Response {
-    if request.headers().contains_key(header::CONTENT_TYPE) {
+    if !request.body().is_end_stream() {
         return other_method(request).await;
     }
     let (parts, _) = request.into_parts();
@@ -167,6 +172,7 @@ async fn start(
             Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::QuotaExceeded, message)
         }
     })?;
+    let (user, request_id) = (caller.user(), caller.request_id.clone());
     let mut starting = Start { reservation: &reservation, ticket: Some(ticket.clone()) };
     let outcomes = if prepared.kind == OperationType::Subscription {
         let mut outcomes = operation::stream(app, prepared, caller.request_id).fuse().boxed();
@@ -187,32 +193,54 @@ async fn start(
     if !ticket.is_running() {
         return Ok(Started::Stopped);
     }
-    let work = tell(ticket, outcomes, reservation.items.clone());
+    let teller = Teller { app: Arc::clone(app), user, request_id, items: reservation.items.clone() };
+    let work = teller.tell(ticket, outcomes);
     tokio::spawn(app.tasks.track_future(work));
     Ok(Started::Running)
 }
 
-/// Tells an operation on its stream, until it is stopped.
-async fn tell(ticket: Ticket, outcomes: impl Stream<Item = Outcome> + Send, items: mpsc::Sender<Item>) {
-    let telling = async {
-        futures_util::pin_mut!(outcomes);
-        while let Some(outcome) = outcomes.next().await {
-            let bytes = named_item(ticket.id(), &outcome);
-            let is_last = outcome.is_request_error || outcome.is_lost();
-            if items.send(Item { ticket: ticket.clone(), bytes, is_last: false }).await.is_err() {
-                return;
+/// Who tells an operation on its stream.
+struct Teller {
+    app: Arc<App>,
+    user: Option<Uuid>,
+    request_id: String,
+    items: mpsc::Sender<Item>,
+}
+
+impl Teller {
+    /// Until the operation is stopped, or its stream has ended.
+    async fn tell(self, ticket: Ticket, outcomes: impl Stream<Item = Outcome> + Send) {
+        let items = &self.items;
+        let telling = async {
+            futures_util::pin_mut!(outcomes);
+            while let Some(outcome) = outcomes.next().await {
+                let (bytes, is_last) = self.item(&ticket, &outcome);
+                if items.send(Item { ticket: ticket.clone(), bytes, is_last: false }).await.is_err() {
+                    return;
+                }
+                if is_last {
+                    break;
+                }
             }
-            if is_last {
-                break;
-            }
+            let bytes = named_end(ticket.id());
+            let _ = items.send(Item { ticket: ticket.clone(), bytes, is_last: true }).await;
+        };
+        tokio::select! {
+            biased;
+            () = ticket.stopped() => {}
+            // It may have ended before the operation was on it.
+            () = items.closed() => {}
+            () = telling => {}
         }
-        let bytes = named_end(ticket.id());
-        let _ = items.send(Item { ticket: ticket.clone(), bytes, is_last: true }).await;
-    };
-    tokio::select! {
-        biased;
-        () = ticket.stopped() => {}
-        () = telling => {}
+    }
+
+    /// One item, and whether none follows it.
+    fn item(&self, ticket: &Ticket, outcome: &Outcome) -> (Bytes, bool) {
+        let bytes = named_item(ticket.id(), outcome);
+        match self.app.answers.hold(self.user, bytes.len()) {
+            Ok(held) => (keep(bytes, held), outcome.is_request_error || outcome.is_lost()),
+            Err(failure) => (named_item(ticket.id(), &Outcome::refused(&failure, &self.request_id)), true),
+        }
     }
 }
 
@@ -232,5 +260,26 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Res
     match stopped.await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(failure) => answer::refusal(&failure, Media::Json, &request_id(&parts.extensions)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{tests::toy::Server, ws::operations::Operations};
+
+    #[tokio::test]
+    async fn an_operation_that_comes_after_the_end_of_its_stream_ends() {
+        let server = Server::start().await;
+        let (items, stream) = mpsc::channel(1);
+        drop(stream);
+        let ticket = Operations::default().start("1", 1).unwrap();
+        let teller = Teller { app: Arc::clone(&server.app), user: None, request_id: String::new(), items };
+        let telling = teller.tell(ticket, stream::pending());
+        tokio::time::timeout(Duration::from_secs(5), telling).await.unwrap();
     }
 }

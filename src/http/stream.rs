@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Cut, wire::Format};
 use crate::{
+    answers::keep,
     app::App,
     expiry::{Announcement, Expiry, Turn},
     failure::{ErrorCode, Failure},
@@ -30,10 +31,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// For the last words of a stream that the server ends.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// A stream of one result.
-pub(super) fn single(outcome: &Outcome, format: Format) -> Response {
-    let whole = [format.start(), format.item(outcome), format.end()].concat();
-    respond(format, Body::from(whole))
+/// All of a stream of one result.
+pub(super) fn whole(outcome: &Outcome, format: Format) -> Vec<u8> {
+    [format.start(), format.item(outcome), format.end()].concat()
 }
 
 /// Runs a subscription in a task of its own, so that it ends on time whether or not its client reads.
@@ -50,9 +50,20 @@ pub(super) fn start(
     let registration = caller.identity.as_ref().map(|identity| register(app, identity)).transpose()?;
     let id = caller.request_id.clone();
     let outcomes = operation::stream(app, prepared, id.clone());
+    let (answers, user) = (Arc::clone(&app.answers), caller.user());
+    let request_id = id.clone();
     let items = outcomes.scan(false, move |is_over, outcome| {
-        let item = (!*is_over).then(|| format.item(&outcome));
-        *is_over |= outcome.is_request_error || outcome.is_lost();
+        let item = (!*is_over).then(|| {
+            let bytes = format.item(&outcome);
+            *is_over = outcome.is_request_error || outcome.is_lost();
+            match answers.hold(user, bytes.len()) {
+                Ok(held) => keep(bytes, held),
+                Err(failure) => {
+                    *is_over = true;
+                    format.failure(&failure, &request_id)
+                }
+            }
+        });
         std::future::ready(item)
     });
     let (sender, body) = body();

@@ -75,12 +75,17 @@ impl Socket {
     }
 
     pub(super) async fn closed(&mut self) -> u16 {
+        self.closed_with().await.0
+    }
+
+    /// With the reason.
+    pub(super) async fn closed_with(&mut self) -> (u16, String) {
         loop {
             match self.frame().await {
-                Some(Message::Close(Some(frame))) => return frame.code.into(),
-                Some(Message::Close(None)) => return 1005,
+                Some(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.to_string()),
+                Some(Message::Close(None)) => return (1005, String::new()),
                 Some(_) => {}
-                None => return 1006,
+                None => return (1006, String::new()),
             }
         }
     }

@@ -70,6 +70,11 @@ async fn breaches_of_the_protocol_have_their_codes() {
     let mut socket = Socket::open(&server, "ada").await;
     socket.subscribe("1", "subscription { ticks }").await;
     socket.subscribe("1", "subscription { ticks }").await;
+    assert_eq!(socket.closed_with().await, (4409, "Subscriber for 1 already exists".to_owned()));
+    let mut socket = Socket::open(&server, "ada").await;
+    let long = "a".repeat(200);
+    socket.subscribe(&long, "subscription { ticks }").await;
+    socket.subscribe(&long, "subscription { ticks }").await;
     assert_eq!(socket.closed().await, 4409);
 }
 

@@ -31,6 +31,44 @@ async fn a_slow_head_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn ambiguous_heads_are_refused() {
+    let server = Server::start().await;
+    for (head, status) in [
+        ("Connection: close", "400"),
+        ("Connection: close\r\nHost: a\r\nHost: a", "400"),
+        ("Connection: close\r\nHost: a b", "400"),
+        ("Connection: close\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", "501"),
+        ("Connection: close\r\nHost: a", "200"),
+    ] {
+        let answer = raw(server.address, &format!("GET /healthz HTTP/1.1\r\n{head}\r\n\r\n0\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn handshakes_are_refused_with_what_to_do() {
+    let server = Server::start().await;
+    let shake = async |upgrade: &str, version: &str, key: &str| {
+        let head = format!(
+            "Host: x\r\nConnection: Upgrade, close\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Key: {key}"
+        );
+        raw(
+            server.address,
+            &format!("GET /graphql HTTP/1.1\r\n{head}\r\nSec-WebSocket-Version: {version}\r\n\r\n"),
+        )
+        .await
+    };
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let answer = shake("websocket", "8", key).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("sec-websocket-version: 13"), "{answer}");
+    let answer = shake("websocket", "13", "abc").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    // 4406 comes on the socket.
+    let answer = shake("h2c, websocket", "13", key).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_refused() {
     let server = Server::start().await;
     let answer = raw(server.address, &format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(300_000))).await;

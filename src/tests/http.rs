@@ -146,6 +146,21 @@ async fn field_errors_keep_the_data_and_hide_what_has_no_code() {
     assert_eq!(body.get("data"), Some(&Value::Null));
 }
 
+/// Clients that name documents by their hashes send them whole after this, and no hashes any more.
+#[tokio::test]
+async fn persisted_queries_are_declined_in_the_words_that_clients_know() {
+    let server = Server::start().await;
+    let extensions = json!({ "persistedQuery": { "version": 1, "sha256Hash": "a" } });
+    let hash = json!({ "extensions": extensions }).to_string();
+    for (media, expected) in [(JSON, StatusCode::OK), (GRAPHQL, StatusCode::BAD_REQUEST)] {
+        let (status, body) = post(&server, media, hash.clone()).await;
+        assert_eq!((status, &body["errors"][0]["message"]), (expected, &json!("PersistedQueryNotSupported")));
+    }
+    let both = json!({ "query": "{ hello }", "extensions": extensions }).to_string();
+    let (_, body) = post(&server, JSON, both).await;
+    assert_eq!(body["data"]["hello"], "hello ");
+}
+
 #[tokio::test]
 async fn only_json_bodies_are_read() {
     let server = Server::start().await;
@@ -198,7 +213,7 @@ async fn get_runs_queries_only() {
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         let request = Client::new().request(method, server.url("/graphql")).header("content-type", JSON);
         let response = request.body(query("{ hello }")).send().await.unwrap();
-        assert_eq!(response.headers()["allow"], "GET, POST, PUT, DELETE");
+        assert_eq!(response.headers()["allow"], "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         assert_eq!(read(response).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -49,6 +49,19 @@ fn connect(server: &Server, stream: &str) -> RequestBuilder {
     Client::new().get(server.url("/graphql")).header(TOKEN, stream).header("accept", EVENTS)
 }
 
+#[tokio::test]
+async fn a_type_without_a_body_does_not_matter_to_a_reservation() {
+    let server = Server::start().await;
+    let request = || {
+        Client::new()
+            .put(server.url("/graphql"))
+            .bearer_auth("ada")
+            .header("content-type", "application/json")
+    };
+    assert_eq!(request().send().await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(request().body("{}").send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
 /// A reserved stream and its open answer.
 async fn open(server: &Server) -> (String, Items) {
     let stream = reserve(server).await;

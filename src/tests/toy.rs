@@ -181,16 +181,16 @@ impl Authenticator for Door {
     }
 }
 
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) app: Arc<App>,
+    pub(crate) app: Arc<App>,
     pub(super) seen: Seen,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 

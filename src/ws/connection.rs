@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app::App,
+    arrival::Arrival,
     expiry::{Announcement, Expiry, Turn},
     failure::{ErrorCode, Failure},
     identity::{Caller, Identity},
@@ -29,7 +30,7 @@ const PEER_PINGS: u32 = 1_000;
 
 /// Closes a socket that nothing can be said on.
 pub(super) async fn refuse(mut socket: WebSocket, close: Close) {
-    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+    let frame = CloseFrame { code: close.code, reason: close.reason.as_ref().into() };
     let closing = async {
         let _ = socket.send(Message::Close(Some(frame))).await;
         // Wait for the peer's close frame, or its last words would reset the connection before it reads ours.
@@ -39,7 +40,7 @@ pub(super) async fn refuse(mut socket: WebSocket, close: Close) {
 }
 
 /// Serves a socket until either side ends it.
-pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
+pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller, arrival: Arrival) {
     let gauge_app = Arc::clone(&app);
     let _gauge = gauge_app.counters.socket();
     let (sink, mut frames) = socket.split();
@@ -80,12 +81,21 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
             frame = frames.next() => {
                 unanswered = 0;
                 match frame {
-                    Some(Ok(Message::Text(text))) => connection.hear(&text),
-                    Some(Ok(Message::Ping(_))) => connection.pinged(),
-                    Some(Ok(Message::Pong(_))) => Ok(()),
+                    Some(Ok(Message::Text(text))) => {
+                        arrival.whole(text.len());
+                        connection.hear(&text)
+                    }
+                    Some(Ok(Message::Ping(payload))) => {
+                        arrival.control(payload.len());
+                        connection.pinged()
+                    }
+                    Some(Ok(Message::Pong(payload))) => {
+                        arrival.control(payload.len());
+                        Ok(())
+                    }
                     Some(Ok(Message::Binary(_))) => Err(Close::INVALID_MESSAGE),
                     Some(Ok(Message::Close(_))) | None => break None,
-                    Some(Err(error)) => break is_too_large(error).then_some(Close::TOO_LARGE),
+                    Some(Err(error)) => break arrival.broken().or_else(|| close_of(error)),
                 }
             }
         };
@@ -95,8 +105,9 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     };
     operations.stop_all();
     drop(connection);
+    let is_ours = close.is_some();
     writer.finish(close).await;
-    if close.is_some() {
+    if is_ours {
         // As in `refuse`: let the peer answer the close frame.
         let _ = tokio::time::timeout(Duration::from_secs(2), async {
             while let Some(Ok(_)) = frames.next().await {}
@@ -105,9 +116,19 @@ pub(super) async fn run(socket: WebSocket, app: Arc<App>, caller: Caller) {
     }
 }
 
-/// The crate below axum is not ours to name; its text is all there is.
-fn is_too_large(error: axum::Error) -> bool {
-    error.into_inner().to_string().starts_with("Space limit exceeded")
+/// What a socket is closed with that cannot be read from; None when it is gone. The crate below axum is not ours to name; its
+/// text is all there is.
+fn close_of(error: axum::Error) -> Option<Close> {
+    let text = error.into_inner().to_string();
+    if text.starts_with("Space limit exceeded") {
+        Some(Close::TOO_LARGE)
+    } else if text.starts_with("UTF-8 encoding error") {
+        Some(Close::NOT_UTF8)
+    } else {
+        let gone = ["Connection reset without", "Remote sent after"];
+        let broken = text.strip_prefix("WebSocket protocol error: ")?;
+        (!gone.iter().any(|start| broken.starts_with(start))).then_some(Close::PROTOCOL_ERROR)
+    }
 }
 
 enum Phase {
@@ -244,7 +265,7 @@ impl Connection {
                 tokio::spawn(work);
                 Ok(())
             }
-            Err(Refused::Duplicate) => Err(Close::SUBSCRIBER_EXISTS),
+            Err(Refused::Duplicate) => Err(Close::subscriber_exists(id)),
             Err(Refused::TooMany) => {
                 let failure = Failure::new(
                     axum::http::StatusCode::TOO_MANY_REQUESTS,

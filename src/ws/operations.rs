@@ -110,7 +110,7 @@ impl Operations {
 pub(super) async fn run(app: Arc<App>, caller: Caller, ticket: Ticket, params: Params, outbox: Outbox) {
     let _gauge = app.counters.socket_operation();
     let id = Arc::clone(&ticket.id);
-    let reply = Reply { ticket: &ticket, outbox: &outbox };
+    let reply = Reply { app: &app, caller: &caller, ticket: &ticket, outbox: &outbox };
     let work = AssertUnwindSafe(answer(&app, &caller, params, &reply)).catch_unwind();
     let refusal = tokio::select! {
         biased;
@@ -128,18 +128,33 @@ pub(super) async fn run(app: Arc<App>, caller: Caller, ticket: Ticket, params: P
 }
 
 struct Reply<'o> {
+    app: &'o App,
+    caller: &'o Caller,
     ticket: &'o Ticket,
     outbox: &'o Outbox,
 }
 
 impl Reply<'_> {
+    /// False when nothing may follow.
     async fn next(&self, outcome: &Outcome) -> bool {
         let text = protocol::next(&self.ticket.id, outcome);
-        self.outbox.send(Item::Of { ticket: self.ticket.clone(), text, is_last: false }).await
+        match self.app.answers.hold(self.caller.user(), text.len()) {
+            Ok(held) => {
+                let item = Item::Of { ticket: self.ticket.clone(), text, is_last: false, held };
+                self.outbox.send(item).await
+            }
+            Err(failure) => {
+                drop(text);
+                self.last(protocol::error(&self.ticket.id, &[failure.to_error(&self.caller.request_id)]))
+                    .await;
+                false
+            }
+        }
     }
 
     async fn last(&self, text: String) {
-        self.outbox.send(Item::Of { ticket: self.ticket.clone(), text, is_last: true }).await;
+        let item = Item::Of { ticket: self.ticket.clone(), text, is_last: true, held: None };
+        self.outbox.send(item).await;
     }
 
     async fn complete(&self) {
@@ -174,7 +189,9 @@ async fn answer(app: &App, caller: &Caller, params: Params, reply: &Reply<'_>) -
             reply.error(&outcome).await;
             return Ok(());
         }
-        reply.next(&outcome).await;
+        if !reply.next(&outcome).await {
+            return Ok(());
+        }
     }
     reply.complete().await;
     Ok(())

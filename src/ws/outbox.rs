@@ -13,6 +13,7 @@ use super::{
     Close,
     operations::{Operations, Ticket},
 };
+use crate::answers::Held;
 
 /// Messages waiting for a peer that reads slowly; operations wait beyond that.
 const WAITING: usize = 32;
@@ -26,7 +27,7 @@ pub(super) enum Item {
     /// Of the connection itself.
     Plain(Message),
     /// Of an operation; not written any more once that is stopped.
-    Of { ticket: Ticket, text: String, is_last: bool },
+    Of { ticket: Ticket, text: String, is_last: bool, held: Option<Held> },
 }
 
 /// The sending end. Operations take turns at it in the order in which they ask. Items are boxed, as room for a queue of them is
@@ -88,14 +89,18 @@ async fn write(
         while let Some(item) = items.recv().await {
             let burst = async {
                 let mut next = Some(item);
+                // What was fed waits in the sink until it is flushed.
+                let mut fed = Vec::new();
                 for _ in 0..BURST {
                     let Some(item) = next else { break };
-                    if let Some(message) = message(*item, &operations) {
+                    if let Some((message, held)) = message(*item, &operations) {
+                        fed.extend(held);
                         sink.feed(message).await?;
                     }
                     next = items.try_recv().ok();
                 }
-                if let Some(message) = next.and_then(|item| message(*item, &operations)) {
+                if let Some((message, held)) = next.and_then(|item| message(*item, &operations)) {
+                    fed.extend(held);
                     sink.feed(message).await?;
                 }
                 sink.flush().await
@@ -120,7 +125,7 @@ async fn write(
     let closing = async {
         match close {
             Some(close) => {
-                let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+                let frame = CloseFrame { code: close.code, reason: close.reason.as_ref().into() };
                 sink.send(Message::Close(Some(frame))).await
             }
             // The answer to the peer's close frame was made when that was read, and waits to be written.
@@ -132,12 +137,12 @@ async fn write(
 
 /// None when the operation has been stopped. The id of an operation is free as soon as its last message is on its way, and not
 /// before: a client may use it again the moment that it reads the message.
-fn message(item: Item, operations: &Operations) -> Option<Message> {
+fn message(item: Item, operations: &Operations) -> Option<(Message, Option<Held>)> {
     match item {
-        Item::Plain(message) => Some(message),
-        Item::Of { ticket, text, is_last } => {
+        Item::Plain(message) => Some((message, None)),
+        Item::Of { ticket, text, is_last, held } => {
             let is_running = if is_last { operations.finish(&ticket) } else { ticket.is_running() };
-            is_running.then(|| Message::text(text))
+            is_running.then(|| (Message::text(text), held))
         }
     }
 }
