@@ -49,11 +49,15 @@ impl SqliteInserts {
         Ok(store)
     }
 
-    /// As durable as the server's own.
+    /// As durable as the server's own, and set up like that.
     fn connect(&self) -> Result<Connection> {
         let connection = Connection::open(&self.path)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        for (pragma, value) in
+            [("synchronous", 2), ("cache_size", -64 * 1_024), ("wal_autocheckpoint", 8_192)]
+        {
+            connection.pragma_update(None, pragma, value)?;
+        }
         Ok(connection)
     }
 

@@ -90,12 +90,10 @@ fn in_savepoint<T>(
 
 fn work(connection: &Connection, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
+        let group = together(first, jobs);
         let begun = run(connection, "BEGIN IMMEDIATE");
-        let mut answers = Vec::new();
-        let mut weight = 0;
-        let mut next = Some(first);
-        while let Some(job) = next {
-            weight += job.weight;
+        let mut answers = Vec::with_capacity(group.len());
+        for job in group {
             let transaction = match &begun {
                 // A full disk ends the whole transaction; nothing may be written outside of one.
                 Ok(()) if connection.is_autocommit() => Err(unavailable()),
@@ -103,7 +101,6 @@ fn work(connection: &Connection, jobs: &Receiver<Job>) {
                 Err(error) => Err(error.clone()),
             };
             answers.extend((job.run)(transaction));
-            next = if weight < WEIGHT_LIMIT { jobs.try_recv().ok() } else { None };
         }
         let outcome = begun.and_then(|()| run(connection, "COMMIT"));
         if !connection.is_autocommit() {
@@ -113,6 +110,20 @@ fn work(connection: &Connection, jobs: &Receiver<Job>) {
             answer(outcome.clone());
         }
     }
+}
+
+/// What waits now. Those who come while it is written go with the next: if they were let in, all would wait for one commit and
+/// go on together after it, and writing and everything else would take turns instead of going on at the same time.
+fn together(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+    let mut weight = first.weight;
+    let mut group = vec![first];
+    while weight < WEIGHT_LIMIT
+        && let Ok(job) = jobs.try_recv()
+    {
+        weight += job.weight;
+        group.push(job);
+    }
+    group
 }
 
 fn run(connection: &Connection, statement: &'static str) -> Result<()> {
