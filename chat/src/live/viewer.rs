@@ -26,6 +26,7 @@ use crate::{
         Control, Feed,
         event::{Event, Item, ResetReason, reset},
         flow::{Flow, RETRY},
+        position::Position,
         positions::Positions,
         slices::Slice,
         stream::{HEAVY, TOGETHER},
@@ -129,7 +130,7 @@ impl State {
         let Some(after) = after else {
             for (log, feed) in logs.into_iter().zip(feeds) {
                 let position = feed.position();
-                self.follow(log, feed, position);
+                self.follow(log, feed, position.into());
             }
             return Ok(());
         };
@@ -154,13 +155,13 @@ impl State {
         for (log, feed) in logs.into_iter().zip(feeds) {
             let known = after.get(log.key.channel);
             // A workspace that is new to the stream has its own log told from now on.
-            let start = known.unwrap_or_else(|| log.start.min(feed.position()));
-            if start > feed.position() && start > self.chat.log.head(log.key).await?.seq {
+            let start = known.clone().unwrap_or_else(|| log.start.min(feed.position()).into());
+            if start.head() > feed.position() && start.head() > self.chat.log.head(log.key).await?.seq {
                 self.end(ResetReason::EpochChanged);
                 return Ok(());
             }
             if known.is_none() {
-                self.begin_with(log, start);
+                self.begin_with(log, start.tick());
             }
             pending.insert(log.key.channel);
             self.follow(log, feed, start);
@@ -170,10 +171,10 @@ impl State {
     }
 
     /// Follows a log after `start`.
-    fn follow(&mut self, log: Log, feed: Feed, start: i64) {
+    fn follow(&mut self, log: Log, feed: Feed, start: Position) {
         let floor = Arc::new(AtomicI64::new(log.floor));
         let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
-        flow.resume_after(start);
+        flow.resume_after(&start);
         self.positions.set(log.key.channel, start);
         let key = log.key;
         let (stop, registration) = AbortHandle::new_pair();
@@ -269,7 +270,7 @@ impl State {
         if self.ended || !self.followed.contains_key(&channel) {
             return;
         }
-        if let Some(position) = item.position {
+        if let Some(position) = item.position.clone() {
             self.positions.set(channel, position);
         }
         match item.event {

@@ -100,7 +100,7 @@ impl State {
         for (log, feed) in new.into_iter().zip(feeds) {
             let start = log.start.min(feed.position());
             self.begin_with(log, start);
-            self.follow(log, feed, start);
+            self.follow(log, feed, start.into());
         }
     }
 }
