@@ -53,6 +53,13 @@ pub(crate) fn read_channel(
     channel: ChannelId,
     cursor: &EventCursor,
 ) -> Result<ChannelPosition> {
+    let now = ctx.chat()?.now();
+    let (position, at) = parse_channel(channel, cursor)?;
+    let expired = Timestamp(at).plus(SOFT_DELETE) < now;
+    Ok(if expired { ChannelPosition::Expired } else { ChannelPosition::After(position, Timestamp(at)) })
+}
+
+fn parse_channel(channel: ChannelId, cursor: &EventCursor) -> Result<(Position, i64)> {
     let (of, tick, at, offsets) = match paging::parse_cursor(Some(&cursor.0), "after")? {
         Some(Written::Plain(of, tick, at)) => (of, tick, at, Vec::new()),
         Some(Written::InReplay(of, tick, at, offsets)) => (of, tick, at, offsets),
@@ -61,8 +68,7 @@ pub(crate) fn read_channel(
     let position = Position::from_offsets(tick, &offsets)
         .filter(|_| of == channel.0.simple().to_string() && tick >= 0)
         .ok_or_else(|| Error::invalid("after", "is no cursor of this channel"))?;
-    let expired = Timestamp(at).plus(SOFT_DELETE) < ctx.chat()?.now();
-    Ok(if expired { ChannelPosition::Expired } else { ChannelPosition::After(position, Timestamp(at)) })
+    Ok((position, at))
 }
 
 /// A viewer's positions as a client holds them.
@@ -118,4 +124,42 @@ pub(crate) fn read_viewer(
         parse().ok_or_else(|| Error::invalid("after", "is no cursor of this stream of yours"))?;
     let is_expired = Timestamp(at.0.clamp(0, i64::MAX / 2)).plus(SOFT_DELETE) < now;
     Ok(if is_expired { ViewerPosition::Expired } else { ViewerPosition::After(positions, at) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(channel: ChannelId, cursor: &Value) -> Option<Position> {
+        parse_channel(channel, &EventCursor(paging::cursor(cursor))).ok().map(|(position, _)| position)
+    }
+
+    #[test]
+    fn cursors_within_a_replay_are_read_as_they_were_written() {
+        let channel = ChannelId(uuid::Uuid::now_v7());
+        let name = channel.0.simple().to_string();
+        // As they have been written ever since.
+        assert_eq!(read(channel, &json!([name, 7, 5])), Some(Position::from(7)));
+        for offsets in [&[][..], &[0, 1], &[3, 0, 90], &[3, 0, 90, 2, 95]] {
+            let position = Position::from_offsets(7, offsets);
+            let cursor = position.as_ref().map(|position| channel_at(channel, position, Timestamp(5)));
+            let read = cursor.and_then(|cursor| parse_channel(channel, &cursor).ok());
+            assert_eq!(read.map(|(position, at)| (Some(position), at)), Some((position, 5)), "{offsets:?}");
+        }
+        let malformed = [
+            json!([name, -1, 5]),
+            json!([name, 7, 5, [8, 0, 9]]),
+            json!([name, 7, 5, [1]]),
+            json!([name, 7, 5, "base"]),
+            json!([name, 7, 5, [3, 0, 90], 1]),
+            json!(["another", 7, 5, [3, 0, 90]]),
+            json!([name, 7, 5, [3, 0, 1.5]]),
+            json!([name, i64::MAX, 5, [3, i64::MAX, i64::MAX]]),
+        ];
+        for cursor in malformed {
+            assert_eq!(read(channel, &cursor), None, "{cursor}");
+        }
+    }
 }
