@@ -209,6 +209,7 @@ async fn a_cut_among_hundreds_of_changes_loses_nothing(mode: Mode) {
     }
     react(&reader, &first).await;
     let socket = reader.socket().await;
+    let mut kept = Vec::new();
     for told in [&streams[0], &streams[2]] {
         let uncut = missed(&socket, told, &told.after).await;
         for cut in [0, 100, 199, 200, 229] {
@@ -216,11 +217,16 @@ async fn a_cut_among_hundreds_of_changes_loses_nothing(mode: Mode) {
             assert_eq!(events(&rest), events(&uncut[cut + 1..]));
             assert_eq!(told_of(&rest, &first), [("MessageCreated", &Value::Null)]);
         }
-        // What was told before the cut, and changes behind it, is known.
-        let known = uncut[3]["event"]["message"].clone();
-        react(&reader, &known).await;
+        kept.push((told, uncut));
+    }
+    // What was told before the cut, and changes behind it, is known. Each change may be told, for pages are kept a while.
+    for (told, uncut) in kept {
+        let known = &uncut[3]["event"]["message"];
+        react(&reader, known).await;
         let rest = missed(&socket, told, &uncut[100]["cursor"]).await;
-        assert_eq!(told_of(&rest, &known), [("MessageUpdated", &json!(["REACTIONS"]))]);
+        let changes = told_of(&rest, known);
+        let changed = ("MessageUpdated", &json!(["REACTIONS"]));
+        assert!(!changes.is_empty() && changes.iter().all(|change| *change == changed), "{changes:?}");
         run(&reader, "removeReaction(messageId: $id, emoji: \"🎉\")", &known["id"]).await;
     }
 }

@@ -14,7 +14,7 @@ use futures_util::{
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
-use quikapp_entities::{ChannelId, WorkspaceId, workspace_members::MemberRole};
+use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, workspace_members::MemberRole};
 use tokio::sync::broadcast::Receiver;
 
 use self::logs::Log;
@@ -138,17 +138,17 @@ impl State {
         let mut left = Vec::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
             left = self.chat.channels_left(&self.viewer).await?;
-            left.retain(|channel| !keys.iter().any(|key| key.channel == *channel));
+            left.retain(|(channel, _)| !keys.iter().any(|key| key.channel == *channel));
         }
         // Each item's cursor has to tell of everything that comes behind it.
-        for channel in keys.iter().map(|key| key.channel).chain(left.iter().copied()) {
+        for channel in keys.iter().map(|key| key.channel).chain(left.iter().map(|(channel, _)| *channel)) {
             if let Some(position) = after.get(channel) {
                 self.positions.set(channel, position);
             }
         }
-        for channel in left {
+        for (channel, at) in left {
             if after.get(channel).is_some() {
-                self.tell_left(channel);
+                self.tell_left(channel, at);
             }
         }
         let mut pending = HashSet::new();
@@ -181,23 +181,24 @@ impl State {
         let items =
             stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
         self.flows.push(Abortable::new(items, registration).boxed());
-        self.followed.insert(key.channel, Following { floor, is_of_channel: log.is_of_channel, stop });
+        self.followed.insert(key.channel, Following { floor, is_of_channel: log.made_at.is_some(), stop });
     }
 
     /// Tells of a channel that is new to the stream, and was made with the viewer in it.
     fn begin_with(&mut self, log: Log, start: i64) {
         self.left.remove(&log.key.channel);
         self.positions.set(log.key.channel, start);
-        if log.is_of_channel && log.start == 0 && self.created.insert(log.key.channel) {
-            self.say(log.key.channel, Event::ChannelCreated(log.key.channel));
+        if log.made_at.is_some() && log.start == 0 && self.created.insert(log.key.channel) {
+            self.say(log.key.channel, log.made_at, Event::ChannelCreated(log.key.channel));
         }
     }
 
-    fn say(&mut self, channel: ChannelId, event: Event) {
+    /// Tells something that happened at a known time, or just now.
+    fn say(&mut self, channel: ChannelId, at: Option<Timestamp>, event: Event) {
         let item = Item {
             position: None,
             seq: None,
-            occurred_at: self.chat.env.now(),
+            occurred_at: at.unwrap_or_else(|| self.chat.env.now()),
             replayed: self.catching_up.is_some(),
             event,
             notes: None,
@@ -205,11 +206,11 @@ impl State {
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
     }
 
-    fn tell_left(&mut self, channel: ChannelId) {
+    fn tell_left(&mut self, channel: ChannelId, at: Option<Timestamp>) {
         self.positions.remove(channel);
         self.created.remove(&channel);
         if self.left.insert(channel) {
-            self.say(channel, Event::MemberLeft(self.viewer.user(), None));
+            self.say(channel, at, Event::MemberLeft(self.viewer.user(), None));
         }
     }
 
@@ -235,7 +236,7 @@ impl State {
             }
             if let Some((_, count)) = self.catching_up.as_ref().filter(|(pending, _)| pending.is_empty()) {
                 let event = Event::CaughtUp(*count);
-                self.say(ChannelId(self.viewer.user().0), event);
+                self.say(ChannelId(self.viewer.user().0), None, event);
                 self.catching_up = None;
                 continue;
             }

@@ -75,7 +75,7 @@ impl State {
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
             if following.is_of_channel {
-                self.tell_left(channel);
+                self.tell_left(channel, None);
             } else {
                 self.positions.remove(channel);
             }
