@@ -15,6 +15,7 @@ mod browser;
 mod channels;
 mod checker;
 mod consistency;
+mod cuts;
 mod demo;
 mod fanout;
 mod faults;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         fanout::in_both_modes,
         backpressure::in_both_modes,
         consistency::in_both_modes,
+        cuts::in_both_modes,
         single_connection::in_both_modes,
         tokens::in_both_modes,
         isolation::in_both_modes,

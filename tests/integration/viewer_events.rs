@@ -17,7 +17,7 @@ both_modes!(
 );
 
 const EVENTS: &str = "subscription($workspace: ID, $after: EventCursor) {
-    viewerEvents(workspaceId: $workspace, after: $after) { cursor seq replayed event { __typename
+    viewerEvents(workspaceId: $workspace, after: $after) { cursor seq replayed occurredAt event { __typename
         ... on MessageCreated { message { id channelId text kind } }
         ... on MessageUpdated { changed message { id channelId text } }
         ... on MessageDeleted { message { id channelId } }
@@ -203,6 +203,13 @@ async fn what_happened_while_away_in_channels_joined_and_left_is_told(mode: Mode
     let texts: Vec<_> = items.iter().filter_map(|item| item["event"]["message"]["text"].as_str()).collect();
     assert!(texts.contains(&"welcome") && texts.contains(&"as ever"), "{texts:?}");
     assert!(!texts.contains(&"secret") && !texts.contains(&"last words"), "{texts:?}");
+    // At the time when it happened, whenever it is told.
+    let mut again = socket.subscribe(EVENTS, json!({ "after": cursor }));
+    let later = replay(&mut again).await;
+    for told in [left[0], created[0]] {
+        let same = later.iter().find(|item| item["event"] == told["event"]).unwrap();
+        assert_eq!(same["occurredAt"], told["occurredAt"], "{told}");
+    }
     // Told once: the cursor behind it knows.
     let mut again = socket.subscribe(EVENTS, json!({ "after": items.last().unwrap()["cursor"] }));
     assert_eq!(replay(&mut again).await.len(), 1);

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use quikapp_entities::{ChannelId, Timestamp, UserId, WorkspaceId};
 
 use crate::{
-    live::{Told, notes::Notes},
+    live::{Told, notes::Notes, position::Position},
     log::Aspect,
     messages::model::{Message, MessageKind, SystemEvent},
 };
@@ -86,8 +86,8 @@ impl Event {
 /// An event with its place in the channel's log.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Go on after this tick to miss nothing behind the event; none where the position does not move.
-    pub position: Option<i64>,
+    /// Go on from here to miss nothing behind the event; none where the position does not move.
+    pub position: Option<Position>,
     /// The tick of the change.
     pub seq: Option<i64>,
     /// When it happened.
@@ -101,17 +101,16 @@ pub struct Item {
 }
 
 /// What changed of a message after tick `after`, seen from there: one event, and one more for what a SYSTEM message tells.
-pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bool) -> VecDeque<Item> {
-    let (before, after) = (*before, *after);
-    let item = |position, event, occurred_at| Item {
-        position: Some(position),
+pub(super) fn events(told: &Told, replayed: bool) -> VecDeque<Item> {
+    let Told { after, message, notes, .. } = told;
+    let item = |event, occurred_at| Item {
+        position: Some(told.position.clone()),
         seq: Some(message.seq),
         occurred_at,
         replayed,
         event,
         notes: Some(Arc::clone(notes)),
     };
-    let mut items = VecDeque::with_capacity(2);
     // The logs beside the channels have nothing that somebody wrote.
     let beside_channels = match &message.system {
         Some(SystemEvent::ChannelCreated { channel }) => Some(Event::ChannelCreated(*channel)),
@@ -121,14 +120,16 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
         _ => None,
     };
     if let Some(event) = beside_channels {
-        items.push_back(item(message.seq, event, message.changed_at));
-        return items;
+        return VecDeque::from([item(event, message.changed_at)]);
     }
-    if message.is_deleted() && message.changes.deleted.max(message.ts) > after {
-        items.push_back(item(message.seq, Event::Deleted(Arc::clone(message)), message.changed_at));
-        return items;
+    if message.is_deleted() && message.changes.deleted.max(message.ts) > *after {
+        return VecDeque::from([item(Event::Deleted(Arc::clone(message)), message.changed_at)]);
     }
-    if message.ts <= after {
+    let mut items = VecDeque::with_capacity(2);
+    let is_known = message.ts <= *after;
+    if !is_known {
+        items.push_back(item(Event::Created(Arc::clone(message)), message.created_at));
+    } else if message.seq > *after {
         let ticks = &message.changes;
         let changed = [
             (Aspect::Content, ticks.content),
@@ -136,24 +137,26 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
             (Aspect::Thread, ticks.thread),
         ];
         let changed =
-            changed.into_iter().filter(|(_, tick)| *tick > after).map(|(aspect, _)| aspect).collect();
-        items.push_back(item(message.seq, Event::Updated(Arc::clone(message), changed), message.changed_at));
+            changed.into_iter().filter(|(_, tick)| tick > after).map(|(aspect, _)| aspect).collect();
+        items.push_back(item(Event::Updated(Arc::clone(message), changed), message.changed_at));
+    }
+    if is_known && !told.is_half {
         return items;
     }
-    let told = message.system.as_ref().map(|event| match event {
-        SystemEvent::MemberJoined { user } => Event::MemberJoined(*user),
-        SystemEvent::MemberLeft { user, removed_by } => Event::MemberLeft(*user, *removed_by),
-        SystemEvent::MemberChanged { user, .. } => Event::MemberChanged(*user),
-        SystemEvent::ChannelUpdated { changed } => Event::ChannelUpdated(changed.clone()),
-        SystemEvent::ChannelCreated { channel } => Event::ChannelCreated(*channel),
-        SystemEvent::WorkspaceUpdated => Event::WorkspaceUpdated(message.key.workspace),
-        SystemEvent::UserUpdated { user } => Event::UserUpdated(*user),
-        SystemEvent::ReadUpTo { channel, .. } => Event::ReadStateChanged(*channel),
+    let line = message.system.as_ref().and_then(|event| match event {
+        SystemEvent::MemberJoined { user } => Some(Event::MemberJoined(*user)),
+        SystemEvent::MemberLeft { user, removed_by } => Some(Event::MemberLeft(*user, *removed_by)),
+        SystemEvent::MemberChanged { user, .. } => Some(Event::MemberChanged(*user)),
+        SystemEvent::ChannelUpdated { changed } => Some(Event::ChannelUpdated(changed.clone())),
+        _ => None,
     });
-    // Of two items the first must not move the position: whoever is cut off between them gets both again.
-    let first_position = if told.is_some() { before } else { message.seq };
-    items.push_back(item(first_position, Event::Created(Arc::clone(message)), message.created_at));
-    items.extend(told.map(|event| item(message.seq, event, message.created_at)));
+    if let Some(event) = line {
+        // Whoever is cut off between the two is told the second one only.
+        if let Some(first) = items.front_mut() {
+            first.position.clone_from(&told.before);
+        }
+        items.push_back(item(event, message.created_at));
+    }
     items
 }
 

@@ -15,8 +15,9 @@ use crate::{
     Error, Result,
     live::{
         notes::Notes,
+        position::{Base, Position},
         ring::{self, Lagged},
-        topic::{REPLAY_PAGE, Raw, Step, Topic, marked},
+        topic::{REPLAY_PAGE, Raw, Step, Topic, head_of},
     },
     messages::model::{ChannelKey, Message},
     store::MessageStore,
@@ -32,7 +33,9 @@ const PAGES: u64 = 64;
 
 /// What the store told of a channel after a tick.
 struct Page {
-    steps: Vec<(Arc<Message>, Arc<Notes>, bool)>,
+    steps: Vec<(Arc<Message>, Arc<Notes>)>,
+    /// The tick that the log had reached when it was read, or a later one.
+    head: i64,
     /// Whether there is more.
     is_full: bool,
     /// The tick that the node knew of before the page was read.
@@ -86,19 +89,23 @@ impl Replays {
             page = self.store.changes(key, after, REPLAY_PAGE).await?;
         }
         let is_full = page.len() == REPLAY_PAGE;
-        let steps =
-            marked(page).map(|(message, is_complete)| (message, Arc::default(), is_complete)).collect();
-        Ok(Arc::new(Page { steps, is_full, as_of: last }))
+        let head = head_of(&page, key, self.store.as_ref()).await?;
+        let steps = page.into_iter().map(|message| (Arc::new(message), Arc::default())).collect();
+        Ok(Arc::new(Page { steps, head, is_full, as_of: last }))
     }
 }
 
 /// A change as one listener sees it.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// The listener's position before it.
-    pub before: i64,
+    /// Where the listener stands when it has been told the first of two items; otherwise `position` is all that matters.
+    pub before: Option<Position>,
+    /// Where it stands behind the change.
+    pub position: Position,
     /// The tick as of which the listener knows the message. One that is younger is new to it.
     pub after: i64,
+    /// Whether the listener was told the line of this message before it was cut off, but not what the line tells.
+    pub is_half: bool,
     /// The message as it is now.
     pub message: Arc<Message>,
     /// What other listeners made of it.
@@ -110,12 +117,12 @@ pub struct Told {
 pub struct Feed {
     out: ring::Receiver<Step>,
     position: i64,
-    /// The tick as of which the listener knows every message.
-    complete: i64,
-    /// Those that it was told behind that, with their ticks.
+    /// What the listener knows.
+    base: Base,
+    /// The messages that it was told behind what it knows of all, with their ticks.
     told: HashMap<MessageId, i64>,
-    /// Read from the store, and whether everything is told with it.
-    replay: VecDeque<(Arc<Message>, Arc<Notes>, bool)>,
+    /// Read from the store, with the tick that the log had reached then.
+    replay: VecDeque<(Arc<Message>, Arc<Notes>, i64)>,
     /// Whether the store has more.
     is_behind: bool,
     replays: Arc<Replays>,
@@ -129,7 +136,7 @@ impl Feed {
         Self {
             out,
             position,
-            complete: position,
+            base: Base::at(position),
             told: HashMap::new(),
             replay: VecDeque::new(),
             is_behind: false,
@@ -156,15 +163,28 @@ impl Feed {
         self.position
     }
 
-    /// Goes on after `after`, a tick that the channel has reached: what changed since then is told first, as it is now.
-    pub fn resume_after(&mut self, after: i64) {
+    /// Whether the listener knows every message as of its position.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.base.is_plain()
+    }
+
+    /// Where the listener stands: what it has to keep to go on from here.
+    #[must_use]
+    pub fn cursor(&self) -> Position {
+        Position::new(self.position, &self.base)
+    }
+
+    /// Goes on after `after`, which the channel has reached: what changed since then is told first, as it is now.
+    pub fn resume_after(&mut self, after: &Position) {
         let last = self.topic.last.load(Ordering::SeqCst);
-        if after == self.position && after == last {
+        if after.tick() == last && *after == self.cursor() {
             return;
         }
-        self.position = after;
-        self.complete = after;
+        self.position = after.tick();
+        self.base = after.base();
         self.told = HashMap::new();
+        let after = after.head();
         if after > last {
             // Another node was faster.
             self.topic.tell(Raw::Check);
@@ -179,8 +199,8 @@ impl Feed {
 
     /// The next change of those that are read from the store already, if there is one.
     pub(super) fn replayed(&mut self) -> Option<Told> {
-        while let Some((message, notes, is_complete)) = self.replay.pop_front() {
-            if let Some(told) = self.step(message, notes, is_complete) {
+        while let Some((message, notes, head)) = self.replay.pop_front() {
+            if let Some(told) = self.step(message, notes, head) {
                 return Some(told);
             }
         }
@@ -201,7 +221,8 @@ impl Feed {
             if self.is_behind || (self.position < last && self.out.is_empty()) {
                 let page = self.replays.page(self.key(), self.position, last).await?;
                 self.is_behind = page.is_full;
-                self.replay.extend(page.steps.iter().cloned());
+                let steps = page.steps.iter().cloned();
+                self.replay.extend(steps.map(|(message, notes)| (message, notes, page.head)));
                 if self.replay.is_empty() {
                     // Purged for good: there is nothing left to tell about these ticks.
                     self.position = self.position.max(last);
@@ -212,7 +233,7 @@ impl Feed {
             }
             match self.out.recv().await {
                 Ok(step) if step.before <= self.position => {
-                    if let Some(told) = self.step(step.message, step.notes, step.is_complete) {
+                    if let Some(told) = self.step(step.message, step.notes, step.head) {
                         return Ok(Some(told));
                     }
                 }
@@ -223,26 +244,38 @@ impl Feed {
         }
     }
 
-    fn step(&mut self, message: Arc<Message>, notes: Arc<Notes>, is_complete: bool) -> Option<Told> {
+    fn step(&mut self, message: Arc<Message>, notes: Arc<Notes>, head: i64) -> Option<Told> {
         if message.seq <= self.position {
             return None;
         }
-        let before = std::mem::replace(&mut self.position, message.seq);
+        let half = self.base.take_half(&message);
+        // Whether two items come of it is known where they are made.
+        let before = message.system.is_some().then(|| {
+            let mut base = self.base.clone();
+            base.tell_half(message.seq);
+            Position::new(self.position, &base)
+        });
+        // Not by this page's head alone: of two pages that others have read, too, the second may be the older one.
+        let is_complete = message.seq >= head.max(self.base.head());
         let known = if is_complete {
             self.told.remove(&message.id)
         } else {
             self.told.insert(message.id, message.seq)
         };
-        let after = known.unwrap_or(self.complete);
+        let known = known.or(half).or_else(|| self.base.told(&message));
+        let after = known.unwrap_or(self.base.known());
+        self.position = message.seq;
         if is_complete {
             self.reach(message.seq);
+        } else {
+            self.base.tell(message.seq, head);
         }
-        Some(Told { before, after, message, notes })
+        Some(Told { before, position: self.cursor(), after, is_half: half.is_some(), message, notes })
     }
 
     /// From here on the listener knows every message as of `tick`.
     fn reach(&mut self, tick: i64) {
-        self.complete = tick;
+        self.base = Base::at(tick);
         if !self.told.is_empty() {
             self.told = HashMap::new();
         }

@@ -17,6 +17,7 @@ use crate::{
     live::{
         Feed, Told,
         event::{Event, Item, ResetReason, events, reset},
+        position::Position,
     },
 };
 
@@ -64,8 +65,8 @@ impl Flow {
         }
     }
 
-    /// Tells what happened after a tick that the channel has reached, and that it has been told.
-    pub(super) fn resume_after(&mut self, after: i64) {
+    /// Tells what happened after a position that the channel has reached, and that it has been told.
+    pub(super) fn resume_after(&mut self, after: &Position) {
         self.catching_up = Some((self.feed.position(), 0));
         self.feed.resume_after(after);
     }
@@ -92,8 +93,7 @@ impl Flow {
             if let Some(item) = self.waiting.pop_front() {
                 return Some(item);
             }
-            let (goal, _) = self.catching_up?;
-            if self.feed.position() >= goal {
+            if self.has_caught_up() || !self.is_catching_up() {
                 return None;
             }
             let told = self.feed.replayed()?;
@@ -106,12 +106,11 @@ impl Flow {
             if let Some(item) = self.waiting.pop_front() {
                 return item;
             }
-            if let Some((goal, count)) = self.catching_up
-                && self.feed.position() >= goal
+            if self.has_caught_up()
+                && let Some((_, count)) = self.catching_up.take()
             {
-                self.catching_up = None;
                 return Item {
-                    position: Some(self.feed.position()),
+                    position: Some(self.feed.cursor()),
                     seq: None,
                     occurred_at: self.env.now(),
                     replayed: true,
@@ -129,6 +128,11 @@ impl Flow {
                 }
             }
         }
+    }
+
+    /// Whether what was missed has been told. What moved on meanwhile comes behind the replay's goal, and belongs to it.
+    fn has_caught_up(&self) -> bool {
+        self.catching_up.is_some_and(|(goal, _)| self.feed.position() >= goal && self.feed.is_complete())
     }
 
     /// Only who was up to date once can be too slow.

@@ -6,6 +6,7 @@ mod feed;
 mod flow;
 mod inbox;
 pub mod notes;
+pub mod position;
 pub mod positions;
 pub(crate) mod presence;
 mod publication;

@@ -20,6 +20,7 @@ use crate::{
         Control,
         event::{Event, Item, ResetReason, reset},
         flow::{Flow, RETRY},
+        position::Position,
         slices::Slice,
     },
     messages::model::ChannelKey,
@@ -64,7 +65,7 @@ impl Chat {
     pub async fn channel_events(
         &self,
         reader: &ChannelReader,
-        after: Option<i64>,
+        after: Option<Position>,
     ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         self.events(reader, None, after).await
     }
@@ -74,7 +75,7 @@ impl Chat {
         &self,
         reader: &ChannelReader,
         root: MessageId,
-        after: Option<i64>,
+        after: Option<Position>,
     ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         self.events(reader, Some(root), after).await
     }
@@ -83,7 +84,7 @@ impl Chat {
         &self,
         reader: &ChannelReader,
         thread: Option<MessageId>,
-        after: Option<i64>,
+        after: Option<Position>,
     ) -> Result<impl Stream<Item = Vec<Item>> + use<>> {
         let controls = self.hub.controls();
         let feed = self.hub.follow(reader.key()).await?;
@@ -94,10 +95,10 @@ impl Chat {
         let mut flow = Flow::new(feed, Arc::clone(&floor), thread, &self.env);
         let mut last_word = None;
         if let Some(after) = after {
-            if after > head && after > self.log.head(reader.key()).await?.seq {
+            if after.head() > head && after.head() > self.log.head(reader.key()).await?.seq {
                 last_word = Some(reset(self.env.now(), ResetReason::EpochChanged));
             } else {
-                flow.resume_after(after);
+                flow.resume_after(&after);
             }
         }
         let state = State {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cuts;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -113,7 +115,7 @@ async fn who_falls_too_far_behind_is_reset_and_goes_on_after_the_last_position()
     let mut quick = channel.follow().await;
     channel.append(1, "first").await.into_iter().for_each(|message| channel.deliver(Raw::Changed(message)));
     let taken = slow.next().await.position;
-    assert_eq!(taken, Some(1));
+    assert_eq!(taken, Some(1.into()));
     // As far behind as it may be, which is more than the node keeps: it reads on from the store.
     channel
         .append(1_500, "words")
@@ -121,18 +123,20 @@ async fn who_falls_too_far_behind_is_reset_and_goes_on_after_the_last_position()
         .into_iter()
         .for_each(|message| channel.deliver(Raw::Changed(message)));
     told(&mut quick, 1_501).await;
-    assert_eq!(slow.next().await.position, Some(2));
+    assert_eq!(slow.next().await.position.map(|position| position.tick()), Some(2));
     // And now further.
     channel.append(2, "more").await.into_iter().for_each(|message| channel.deliver(Raw::Changed(message)));
     told(&mut quick, 1_503).await;
     assert!(matches!(slow.next().await.event, Event::Reset(ResetReason::SlowConsumer)));
     // Whoever comes back is behind, but not too slow.
     let mut again = flow(channel.follow().await);
-    again.resume_after(2);
+    again.resume_after(&2.into());
     for tick in 3..=1_503 {
-        assert_eq!(again.next().await.position, Some(tick));
+        assert_eq!(again.next().await.position.map(|position| position.tick()), Some(tick));
     }
-    assert!(matches!(again.next().await.event, Event::CaughtUp(1_501)));
+    let end = again.next().await;
+    assert!(matches!(end.event, Event::CaughtUp(1_501)));
+    assert_eq!(end.position, Some(1_503.into()));
 }
 
 #[tokio::test]
@@ -175,6 +179,6 @@ async fn nothing_is_passed_over_although_the_store_lags() {
     let messages = channel.append(3, "words").await;
     let mut feed = channel.follow().await;
     channel.messages.lags.store(true, Ordering::SeqCst);
-    feed.resume_after(0);
+    feed.resume_after(&0.into());
     assert_eq!(told(&mut feed, 3).await, messages);
 }

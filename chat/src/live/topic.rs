@@ -51,9 +51,10 @@ pub(super) struct Step {
     pub(super) before: i64,
     pub(super) message: Arc<Message>,
     pub(super) notes: Arc<Notes>,
-    /// Whether with it everything up to its tick has been told. Not so within what is read from the store: there a message
-    /// stands at its latest tick only, behind others that are younger.
-    pub(super) is_complete: bool,
+    /// The tick that the log had reached when the message was read, or a later one. Within what is read from the store a
+    /// message stands at its latest tick only, behind others that are younger: not before this tick has everything been
+    /// told.
+    pub(super) head: i64,
 }
 
 /// A channel with listeners.
@@ -233,7 +234,10 @@ async fn sequence(
         }
         let last = topic.last.load(Ordering::SeqCst);
         match message {
-            Raw::Changed(message) if message.seq == last + 1 => send_out(&topic, message, true),
+            Raw::Changed(message) if message.seq == last + 1 => {
+                let head = message.seq;
+                send_out(&topic, message, head);
+            }
             Raw::Changed(message) if message.seq <= last => {}
             Raw::Changed(message) => fill(&topic, store.as_ref(), message.seq).await,
             Raw::Reached(tick) if tick <= last => {}
@@ -243,16 +247,19 @@ async fn sequence(
     }
 }
 
-fn send_out(topic: &Topic, message: Arc<Message>, is_complete: bool) {
+fn send_out(topic: &Topic, message: Arc<Message>, head: i64) {
     let before = topic.last.swap(message.seq, Ordering::SeqCst);
-    topic.out.send(Step { before, message, notes: Arc::default(), is_complete });
+    topic.out.send(Step { before, message, notes: Arc::default(), head });
 }
 
-/// Marks the last message of a page that reaches up to the present: with it everything has been told.
-pub(super) fn marked(page: Vec<Message>) -> impl Iterator<Item = (Arc<Message>, bool)> {
-    let length = page.len();
-    let last = if length < REPLAY_PAGE { length } else { 0 };
-    page.into_iter().enumerate().map(move |(index, message)| (Arc::new(message), index + 1 == last))
+/// The tick up to which a page that was just read is coalesced, or a later one: a message that was not in it stood further
+/// back then.
+pub(super) async fn head_of(page: &[Message], key: ChannelKey, store: &dyn MessageStore) -> Result<i64> {
+    let last = page.last().map_or(0, |message| message.seq);
+    if page.len() < REPLAY_PAGE {
+        return Ok(last);
+    }
+    Ok(store.head(key).await?.seq.max(last))
 }
 
 /// Reads what is missing and sends it out; tries until the store answers, as there is no other way to go on. `goal` is a
@@ -281,9 +288,10 @@ async fn fill(topic: &Topic, store: &dyn MessageStore, goal: i64) {
 /// Sends out one page; tells whether there may be more.
 async fn fill_page(topic: &Topic, store: &dyn MessageStore) -> Result<bool> {
     let page = store.changes(topic.key, topic.last.load(Ordering::SeqCst), REPLAY_PAGE).await?;
+    let head = head_of(&page, topic.key, store).await?;
     let is_full = page.len() == REPLAY_PAGE;
-    for (message, is_complete) in marked(page) {
-        send_out(topic, message, is_complete);
+    for message in page {
+        send_out(topic, Arc::new(message), head);
     }
     Ok(is_full)
 }

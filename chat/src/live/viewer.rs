@@ -14,7 +14,7 @@ use futures_util::{
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
-use quikapp_entities::{ChannelId, WorkspaceId, workspace_members::MemberRole};
+use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, workspace_members::MemberRole};
 use tokio::sync::broadcast::Receiver;
 
 use self::logs::Log;
@@ -26,6 +26,7 @@ use crate::{
         Control, Feed,
         event::{Event, Item, ResetReason, reset},
         flow::{Flow, RETRY},
+        position::Position,
         positions::Positions,
         slices::Slice,
         stream::{HEAVY, TOGETHER},
@@ -129,7 +130,7 @@ impl State {
         let Some(after) = after else {
             for (log, feed) in logs.into_iter().zip(feeds) {
                 let position = feed.position();
-                self.follow(log, feed, position);
+                self.follow(log, feed, position.into());
             }
             return Ok(());
         };
@@ -137,30 +138,30 @@ impl State {
         let mut left = Vec::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
             left = self.chat.channels_left(&self.viewer).await?;
-            left.retain(|channel| !keys.iter().any(|key| key.channel == *channel));
+            left.retain(|(channel, _)| !keys.iter().any(|key| key.channel == *channel));
         }
         // Each item's cursor has to tell of everything that comes behind it.
-        for channel in keys.iter().map(|key| key.channel).chain(left.iter().copied()) {
+        for channel in keys.iter().map(|key| key.channel).chain(left.iter().map(|(channel, _)| *channel)) {
             if let Some(position) = after.get(channel) {
                 self.positions.set(channel, position);
             }
         }
-        for channel in left {
+        for (channel, at) in left {
             if after.get(channel).is_some() {
-                self.tell_left(channel);
+                self.tell_left(channel, at);
             }
         }
         let mut pending = HashSet::new();
         for (log, feed) in logs.into_iter().zip(feeds) {
             let known = after.get(log.key.channel);
             // A workspace that is new to the stream has its own log told from now on.
-            let start = known.unwrap_or_else(|| log.start.min(feed.position()));
-            if start > feed.position() && start > self.chat.log.head(log.key).await?.seq {
+            let start = known.clone().unwrap_or_else(|| log.start.min(feed.position()).into());
+            if start.head() > feed.position() && start.head() > self.chat.log.head(log.key).await?.seq {
                 self.end(ResetReason::EpochChanged);
                 return Ok(());
             }
             if known.is_none() {
-                self.begin_with(log, start);
+                self.begin_with(log, start.tick());
             }
             pending.insert(log.key.channel);
             self.follow(log, feed, start);
@@ -170,33 +171,34 @@ impl State {
     }
 
     /// Follows a log after `start`.
-    fn follow(&mut self, log: Log, feed: Feed, start: i64) {
+    fn follow(&mut self, log: Log, feed: Feed, start: Position) {
         let floor = Arc::new(AtomicI64::new(log.floor));
         let mut flow = Flow::new(feed, Arc::clone(&floor), None, &self.chat.env);
-        flow.resume_after(start);
+        flow.resume_after(&start);
         self.positions.set(log.key.channel, start);
         let key = log.key;
         let (stop, registration) = AbortHandle::new_pair();
         let items =
             stream::unfold(flow, move |mut flow| async move { Some(((key, flow.next().await), flow)) });
         self.flows.push(Abortable::new(items, registration).boxed());
-        self.followed.insert(key.channel, Following { floor, is_of_channel: log.is_of_channel, stop });
+        self.followed.insert(key.channel, Following { floor, is_of_channel: log.made_at.is_some(), stop });
     }
 
     /// Tells of a channel that is new to the stream, and was made with the viewer in it.
     fn begin_with(&mut self, log: Log, start: i64) {
         self.left.remove(&log.key.channel);
         self.positions.set(log.key.channel, start);
-        if log.is_of_channel && log.start == 0 && self.created.insert(log.key.channel) {
-            self.say(log.key.channel, Event::ChannelCreated(log.key.channel));
+        if log.made_at.is_some() && log.start == 0 && self.created.insert(log.key.channel) {
+            self.say(log.key.channel, log.made_at, Event::ChannelCreated(log.key.channel));
         }
     }
 
-    fn say(&mut self, channel: ChannelId, event: Event) {
+    /// Tells something that happened at a known time, or just now.
+    fn say(&mut self, channel: ChannelId, at: Option<Timestamp>, event: Event) {
         let item = Item {
             position: None,
             seq: None,
-            occurred_at: self.chat.env.now(),
+            occurred_at: at.unwrap_or_else(|| self.chat.env.now()),
             replayed: self.catching_up.is_some(),
             event,
             notes: None,
@@ -204,11 +206,11 @@ impl State {
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
     }
 
-    fn tell_left(&mut self, channel: ChannelId) {
+    fn tell_left(&mut self, channel: ChannelId, at: Option<Timestamp>) {
         self.positions.remove(channel);
         self.created.remove(&channel);
         if self.left.insert(channel) {
-            self.say(channel, Event::MemberLeft(self.viewer.user(), None));
+            self.say(channel, at, Event::MemberLeft(self.viewer.user(), None));
         }
     }
 
@@ -234,7 +236,7 @@ impl State {
             }
             if let Some((_, count)) = self.catching_up.as_ref().filter(|(pending, _)| pending.is_empty()) {
                 let event = Event::CaughtUp(*count);
-                self.say(ChannelId(self.viewer.user().0), event);
+                self.say(ChannelId(self.viewer.user().0), None, event);
                 self.catching_up = None;
                 continue;
             }
@@ -269,7 +271,7 @@ impl State {
         if self.ended || !self.followed.contains_key(&channel) {
             return;
         }
-        if let Some(position) = item.position {
+        if let Some(position) = item.position.clone() {
             self.positions.set(channel, position);
         }
         match item.event {

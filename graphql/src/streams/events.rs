@@ -90,7 +90,7 @@ pub struct MessageCreated {
 pub struct MessageUpdated {
     /// The message as it is now.
     message: Message,
-    /// What changed since the stream's previous position.
+    /// What changed since you were told of the message, or else since the cursor that you first went on after.
     changed: Vec<MessageChange>,
 }
 

@@ -27,7 +27,7 @@ impl Happening {
     pub(super) fn new(channel: ChannelId, since: Option<Timestamp>, now: Timestamp, item: Item) -> Self {
         let is_behind = item.replayed && !matches!(item.event, Event::CaughtUp(_));
         let at = since.filter(|_| is_behind).unwrap_or(now);
-        let cursor = item.position.map(|seq| cursors::channel_at(channel, seq, at));
+        let cursor = item.position.as_ref().map(|position| cursors::channel_at(channel, position, at));
         Self { channel, item, cursor }
     }
 

@@ -25,7 +25,7 @@ pub(crate) use happening::Happening;
 
 use crate::{
     context::ContextExt,
-    cursors::{self, Position, ViewerPosition},
+    cursors::{self, ChannelPosition, ViewerPosition},
     error::Result,
     fanout, ids,
     messages::Message,
@@ -172,11 +172,11 @@ async fn follow(
     let chat = ctx.chat()?.clone();
     let position = after.map(|after| cursors::read_channel(ctx, channel, &after)).transpose()?;
     let (after, since) = match position {
-        Some(Position::Expired) => {
+        Some(ChannelPosition::Expired) => {
             let reset = domain::reset(chat.now(), domain::ResetReason::CursorExpired);
             return Ok(stream::once(ready(vec![Happening::new(channel, None, chat.now(), reset)])).boxed());
         }
-        Some(Position::After(seq, at)) => (Some(seq), Some(at)),
+        Some(ChannelPosition::After(position, at)) => (Some(position), Some(at)),
         None => (None, None),
     };
     let events = match thread {

@@ -258,11 +258,11 @@ async fn check(plan: Plan, cluster: &Arc<Cluster>) -> Outcome {
     let ledger = run.ledger.lock().unwrap();
     violations.extend(ledger.violations().iter().cloned());
     let events: u64 = folds.iter().map(|fold| fold.lock().unwrap().events()).sum();
-    let inexact: u64 = folds.iter().map(|fold| fold.lock().unwrap().inexact()).sum();
+    let repeated: u64 = folds.iter().map(|fold| fold.lock().unwrap().repeated()).sum();
     let Connections { made, failed, resets } = &run.connections;
     let summary = format!(
         "{} operations in {acted:.1?}, settled after {:.1?}: {}; {} faults; {} subscribers, {events} events over {} \
-         connections ({} refused, {} reset), {inexact} said less than had changed; {} violations",
+         connections ({} refused, {} reset), {repeated} created once more; {} violations",
         run.plan.operations,
         run.began.elapsed(),
         ledger.counts(),

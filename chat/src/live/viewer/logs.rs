@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quikapp_entities::{
-    ChannelId, WorkspaceId,
+    ChannelId, Timestamp, WorkspaceId,
     channel_members::{self, MembershipStatus},
     workspace_members::MemberRole,
 };
@@ -31,8 +31,8 @@ pub(super) struct Log {
     pub(super) floor: i64,
     /// Where a stream begins that did not know the log: at the viewer's joining.
     pub(super) start: i64,
-    /// Whether it is that of a channel, which the viewer may leave, and not one beside the channels.
-    pub(super) is_of_channel: bool,
+    /// When the channel was made, which the viewer may leave; none of a log beside the channels.
+    pub(super) made_at: Option<Timestamp>,
 }
 
 impl Chat {
@@ -54,23 +54,23 @@ impl Chat {
             key: visible.key(),
             floor: visible.floor(),
             start: visible.joined_seq().unwrap_or(0),
-            is_of_channel: true,
+            made_at: Some(visible.channel().created_at),
         });
         let beside = roles.keys().flat_map(|id| {
-            let log = |key, start| Log { key, floor: 0, start, is_of_channel: false };
+            let log = |key, start| Log { key, floor: 0, start, made_at: None };
             // All of the read log is the viewer's own, and it is short.
             [log(workspace_log(*id), i64::MAX), log(read_log(*id, viewer.user()), 0)]
         });
         Ok((channels.chain(beside).collect(), roles))
     }
 
-    /// The channels that the viewer was in and is not any more.
-    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
+    /// The channels that the viewer was in and is not any more, with when they left.
+    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<(ChannelId, Option<Timestamp>)>> {
         let query =
             channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
                 channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
             );
         let rows = self.db.read(query.all(self.db.pool())).await?;
-        Ok(rows.into_iter().map(|row| row.channel_id).collect())
+        Ok(rows.into_iter().map(|row| (row.channel_id, row.left_at)).collect())
     }
 }

@@ -75,7 +75,7 @@ impl State {
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
             if following.is_of_channel {
-                self.tell_left(channel);
+                self.tell_left(channel, None);
             } else {
                 self.positions.remove(channel);
             }
@@ -100,7 +100,7 @@ impl State {
         for (log, feed) in new.into_iter().zip(feeds) {
             let start = log.start.min(feed.position());
             self.begin_with(log, start);
-            self.follow(log, feed, start);
+            self.follow(log, feed, start.into());
         }
     }
 }

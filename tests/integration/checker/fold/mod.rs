@@ -119,9 +119,9 @@ impl Fold {
         self.events
     }
 
-    /// Events that said less than what had changed.
-    pub(super) fn inexact(&self) -> u64 {
-        self.channels.values().map(|channel| channel.inexact).sum()
+    /// Messages told as created once more after a cut.
+    pub(super) fn repeated(&self) -> u64 {
+        self.channels.values().map(|channel| channel.repeated).sum()
     }
 
     /// What came so far, for people.

@@ -32,6 +32,7 @@ register!(
     stream::a_wrong_order_is_noticed,
     stream::two_stories_about_one_tick_are_noticed,
     stream::a_line_without_its_event_is_noticed,
+    stream::a_change_that_is_not_announced_is_noticed,
     stream::a_wrong_count_of_the_replay_is_noticed,
     stream::somebody_elses_view_is_noticed,
     writes::a_lost_write_is_noticed,

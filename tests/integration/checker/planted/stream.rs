@@ -97,18 +97,37 @@ pub(super) fn a_line_without_its_event_is_noticed() {
     notices(&violations([line(1), created("a", 2)]), "was not told");
     notices(&violations([joined(1)]), "not behind its line");
     notices(&violations([line(1), line(1)]), "told twice");
-    // Cut in between, both come again.
+    // Cut in between, the second comes alone.
     let mut fold = fold(&Arc::default());
     fold.item(&line(1), None);
     fold.connected("again");
-    for mut again in [line(1), joined(1)] {
-        again["replayed"] = json!(true);
-        fold.item(&again, None);
-    }
-    fold.item(&caught_up(2), None);
+    let mut again = joined(1);
+    again["replayed"] = json!(true);
+    fold.item(&again, None);
+    fold.item(&caught_up(1), None);
     assert_eq!(fold.violations(), <[String; 0]>::default());
     let differences = fold.compare(CHANNEL, &truth([line(1)["event"]["message"].clone()]));
     assert_eq!((differences.members.len(), differences.count()), (1, 1), "{differences:?}");
+}
+
+pub(super) fn a_change_that_is_not_announced_is_noticed() {
+    let of = |kind: &str, seq: i64, ts: i64, changed: &[&str], text: &str| {
+        let mut item = item(kind, seq, &message("m", seq, text));
+        item["event"]["message"]["ts"] = json!(ts);
+        item["event"]["changed"] = json!(changed);
+        item
+    };
+    let new = of("MessageCreated", 2, 2, &[], "m");
+    let unannounced = [created("a", 1), of("MessageUpdated", 3, 2, &["REACTIONS"], "m")];
+    notices(&violations(unannounced), "never told as created");
+    let silent = [created("a", 1), new.clone(), of("MessageUpdated", 3, 2, &["REACTIONS"], "edited")];
+    notices(&violations(silent), "said less than had changed");
+    let mut deleted = of("MessageUpdated", 3, 2, &["THREAD"], "");
+    deleted["event"]["message"]["isDeleted"] = json!(true);
+    notices(&violations([created("a", 1), new.clone(), deleted.clone()]), "told as MessageUpdated");
+    deleted["event"]["__typename"] = json!("MessageDeleted");
+    let sound = [created("a", 1), new, deleted];
+    assert_eq!(violations(sound), <[String; 0]>::default());
 }
 
 pub(super) fn a_wrong_count_of_the_replay_is_noticed() {
