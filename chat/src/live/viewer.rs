@@ -14,7 +14,7 @@ use futures_util::{
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
-use quikapp_entities::{ChannelId, WorkspaceId, workspace_members::MemberRole};
+use quikapp_entities::{ChannelId, UserId, WorkspaceId, workspace_members::MemberRole};
 use tokio::sync::broadcast::Receiver;
 
 use self::logs::Log;
@@ -134,20 +134,20 @@ impl State {
             return Ok(());
         };
         self.catching_up = Some((HashSet::new(), 0));
-        let mut left = Vec::new();
+        let mut left = HashMap::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
             left = self.chat.channels_left(&self.viewer).await?;
-            left.retain(|channel| !keys.iter().any(|key| key.channel == *channel));
+            left.retain(|channel, _| !keys.iter().any(|key| key.channel == *channel));
         }
         // Each item's cursor has to tell of everything that comes behind it.
-        for channel in keys.iter().map(|key| key.channel).chain(left.iter().copied()) {
+        for channel in keys.iter().map(|key| key.channel).chain(left.keys().copied()) {
             if let Some(position) = after.get(channel) {
                 self.positions.set(channel, position);
             }
         }
-        for channel in left {
+        for (channel, removed_by) in left {
             if after.get(channel).is_some() {
-                self.tell_left(channel);
+                self.tell_left(channel, removed_by);
             }
         }
         let mut pending = HashSet::new();
@@ -204,11 +204,11 @@ impl State {
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
     }
 
-    fn tell_left(&mut self, channel: ChannelId) {
+    fn tell_left(&mut self, channel: ChannelId, removed_by: Option<UserId>) {
         self.positions.remove(channel);
         self.created.remove(&channel);
         if self.left.insert(channel) {
-            self.say(channel, Event::MemberLeft(self.viewer.user(), None));
+            self.say(channel, Event::MemberLeft(self.viewer.user(), removed_by));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quikapp_entities::{
-    ChannelId, WorkspaceId,
+    ChannelId, UserId, WorkspaceId,
     channel_members::{self, MembershipStatus},
     workspace_members::MemberRole,
 };
@@ -64,13 +64,13 @@ impl Chat {
         Ok((channels.chain(beside).collect(), roles))
     }
 
-    /// The channels that the viewer was in and is not any more.
-    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<ChannelId>> {
+    /// The channels that the viewer was in and is not any more, with whoever removed the viewer.
+    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<HashMap<ChannelId, Option<UserId>>> {
         let query =
             channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
                 channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
             );
         let rows = self.db.read(query.all(self.db.pool())).await?;
-        Ok(rows.into_iter().map(|row| row.channel_id).collect())
+        Ok(rows.into_iter().map(|row| (row.channel_id, row.removed_by)).collect())
     }
 }

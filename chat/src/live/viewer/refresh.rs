@@ -1,12 +1,19 @@
 //! Following what the viewer comes into, and leaving what they go from.
 
-use std::{collections::HashSet, sync::atomic::Ordering};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
-use quikapp_entities::ChannelId;
+use quikapp_entities::{ChannelId, UserId};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::State;
-use crate::live::{Control, event::ResetReason, flow::RETRY};
+use crate::{
+    Chat,
+    access::Viewer,
+    live::{Control, event::ResetReason, flow::RETRY},
+};
 
 impl State {
     pub(super) async fn control(&mut self, control: Result<Control, RecvError>) {
@@ -67,6 +74,8 @@ impl State {
         let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
         let gone: Vec<ChannelId> =
             self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
+        let removers =
+            if gone.is_empty() { HashMap::new() } else { removers(&self.chat, &self.viewer).await };
         for channel in gone {
             let Some(following) = self.followed.remove(&channel) else { continue };
             following.stop.abort();
@@ -75,7 +84,7 @@ impl State {
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
             if following.is_of_channel {
-                self.tell_left(channel);
+                self.tell_left(channel, removers.get(&channel).copied().flatten());
             } else {
                 self.positions.remove(channel);
             }
@@ -101,6 +110,20 @@ impl State {
             let start = log.start.min(feed.position());
             self.begin_with(log, start);
             self.follow(log, feed, start);
+        }
+    }
+}
+
+/// Who removed the viewer from the channels that they are not in any more; none where they left by themselves. The line
+/// that says so may be hidden from them.
+async fn removers(chat: &Chat, viewer: &Viewer) -> HashMap<ChannelId, Option<UserId>> {
+    loop {
+        match chat.channels_left(viewer).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%error, "a viewer's stream waits for the store");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }
