@@ -78,7 +78,7 @@ impl Chat {
         self.tell_now(due, &mut Hindered::default()).await;
     }
 
-    /// Tells all nodes whose access is to be looked at again.
+    /// Tells all nodes whose access is to be looked at again, and that whoever went types no more.
     fn announce(&self, untold: &[Untold]) {
         let controls: HashSet<Control> = untold.iter().flat_map(Untold::controls).collect();
         for control in &controls {

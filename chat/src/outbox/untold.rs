@@ -150,6 +150,14 @@ impl Untold {
             id: Set(self.id),
             workspace_id: Set(self.key.workspace),
             channel_id: Set(self.key.channel),
+    /// Who went out of which channel, if that is what it tells.
+    pub(super) fn departure(&self) -> Option<(ChannelId, UserId)> {
+        match self.notice {
+            Notice::Line(SystemEvent::MemberLeft { user, .. }) => Some((self.key.channel, user)),
+            _ => None,
+        }
+    }
+
             subject_id: Set(self.subject()),
             author_id: Set(self.author),
             notice: Set(notice),
