@@ -26,7 +26,10 @@ use crate::{
 pub struct StreamItem {
     /// Give it back in `after` to go on behind this event. Null where the position does not move.
     cursor: Option<EventCursor>,
-    /// The channel's tick of the change; null on items that are no change.
+    /// The tick of the change in the log that the item comes from; null on items that come from none. That is the channel's
+    /// log, and on `viewerEvents` that of the workspace for `ChannelCreated`, `WorkspaceUpdated` and `UserUpdated`, and the
+    /// viewer's own for `ReadStateChanged` and for `MemberUpdated` of their own settings. Ticks of different logs do not
+    /// compare.
     seq: Option<BigInt>,
     /// When it happened.
     occurred_at: DateTime,
@@ -57,7 +60,7 @@ pub enum StreamEvent {
     ChannelCreated(ChannelCreated),
     /// A workspace's own fields changed; only on `viewerEvents`.
     WorkspaceUpdated(WorkspaceUpdated),
-    /// Somebody's profile changed; only on `viewerEvents`.
+    /// Somebody's profile changed; only on `viewerEvents`, once for each workspace shared with them.
     UserUpdated(UserUpdated),
     /// The viewer read a channel, or marked it as unread; only on `viewerEvents`.
     ReadStateChanged(ReadStateChanged),
@@ -208,7 +211,7 @@ impl WorkspaceUpdated {
     }
 }
 
-/// Somebody's profile changed.
+/// Somebody's profile changed. Told once for each workspace that the viewer shares with them.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct UserUpdated {
@@ -265,7 +268,8 @@ pub enum ResetReason {
     CursorExpired,
     /// The cursor is of another life of the server's data: query afresh and follow from there.
     EpochChanged,
-    /// The viewer may not see this any more.
+    /// The viewer may not see this any more, or their session has ended: sign in if need be, and drop it only if it is not
+    /// found then.
     AccessChanged,
     /// You read too slowly, more than 25,000 changes behind, or 1,000 after leaving an item untaken for five seconds: go on after your last
     /// cursor.
