@@ -46,6 +46,8 @@ pub enum Event {
     WorkspaceUpdated(WorkspaceId),
     /// Somebody's profile changed.
     UserUpdated(UserId),
+    /// The viewer's own settings for a channel changed; with the viewer.
+    PreferencesChanged(ChannelId, UserId),
     /// What the viewer has read of a channel changed.
     ReadStateChanged(ChannelId),
     /// Everything that was missed has been told.
@@ -117,6 +119,9 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
         Some(SystemEvent::ChannelCreated { channel }) => Some(Event::ChannelCreated(*channel)),
         Some(SystemEvent::WorkspaceUpdated) => Some(Event::WorkspaceUpdated(message.key.workspace)),
         Some(SystemEvent::UserUpdated { user }) => Some(Event::UserUpdated(*user)),
+        Some(SystemEvent::PreferencesChanged { channel }) => {
+            Some(Event::PreferencesChanged(*channel, message.author))
+        }
         Some(SystemEvent::ReadUpTo { channel, .. }) => Some(Event::ReadStateChanged(*channel)),
         _ => None,
     };
@@ -148,6 +153,7 @@ pub(super) fn events(Told { before, after, message, notes }: &Told, replayed: bo
         SystemEvent::ChannelCreated { channel } => Event::ChannelCreated(*channel),
         SystemEvent::WorkspaceUpdated => Event::WorkspaceUpdated(message.key.workspace),
         SystemEvent::UserUpdated { user } => Event::UserUpdated(*user),
+        SystemEvent::PreferencesChanged { channel } => Event::PreferencesChanged(*channel, message.author),
         SystemEvent::ReadUpTo { channel, .. } => Event::ReadStateChanged(*channel),
     });
     // Of two items the first must not move the position: whoever is cut off between them gets both again.

@@ -52,7 +52,7 @@ pub enum StreamEvent {
     MemberJoined(MemberJoined),
     /// Somebody went, or was removed.
     MemberLeft(MemberLeft),
-    /// Somebody's role or silence changed.
+    /// Somebody's role or silence changed; on `viewerEvents` also the viewer's own settings for a channel.
     MemberUpdated(MemberUpdated),
     /// The channel's own fields changed.
     ChannelUpdated(ChannelUpdated),
@@ -124,7 +124,8 @@ impl MemberJoined {
     }
 }
 
-/// Somebody's role or silence changed.
+/// Somebody's role or silence changed. On `viewerEvents` also: the viewer changed their own settings for a channel, such as
+/// `isMuted` and `isPinned`, on whichever device; of that nobody else is told.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct MemberUpdated {
@@ -311,6 +312,11 @@ impl From<Happening> for StreamItem {
             }
             Event::MemberChanged(user) => {
                 let (user_id, of) = (ids::id(user), (channel, user));
+                StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
+            }
+            // The item is of the viewer's own log, the membership of that channel.
+            Event::PreferencesChanged(of, user) => {
+                let (channel_id, user_id, of) = (ids::id(of), ids::id(user), (of, user));
                 StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
             }
             Event::MemberLeft(user, removed_by) => StreamEvent::MemberLeft(MemberLeft {
