@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use quikapp_chat::{Chat, access::Viewer, entities::SessionId, live::Control, sessions::SessionStates};
-use tokio::{sync::broadcast::error::RecvError, time::MissedTickBehavior};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     app::App,
@@ -23,14 +26,14 @@ use crate::{
 
 /// How often the sessions of open sockets are compared with the database, for changes that nobody announced, and for refreshes.
 const SESSION_SWEEP: Duration = Duration::from_millis(800);
-/// How often tombstones and dead sessions are looked for.
+/// How often tombstones, dead sessions, and channels whose counters a killed node left behind are looked for.
 const CLEAN_UP: Duration = Duration::from_mins(10);
 /// How often replies are looked for that a stopped node wrote and told no root of.
 const FINISH: Duration = Duration::from_secs(15);
 /// How often it is looked for changes that are not told, by a node that stopped or as the message store was away. What stays
 /// from one look to the next is told: so a stream ends within a second although the node is gone that put its viewer out.
 const TELL_LEFT_OVER: Duration = Duration::from_millis(500);
-/// How long the node may take to tell, at its end, whose connections closed.
+/// How long the node may take, at its end, to tell whose connections closed and to write the channels' counters.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 struct Accounts(Chat);
@@ -96,14 +99,21 @@ pub async fn serve(chat: Chat, config: &Config) -> io::Result<()> {
     tokio::spawn(sweep_sessions(chat.clone(), Arc::downgrade(&app)));
     let presence = tokio::spawn(presence::keep(chat.clone(), Arc::downgrade(&app)));
     tokio::spawn(tell_left_over(chat.clone()));
-    tokio::spawn(clean_up(chat));
+    tokio::spawn(clean_up(chat.clone()));
     println!("listening on http://{address}");
     if config.settings.graphiql {
         println!("GraphiQL at   http://{address}/graphiql");
     }
     server::serve(listener, app, shutdown::requested()).await;
-    if tokio::time::timeout(LAST_WORDS, presence).await.is_err() {
+    let (told, written) = tokio::join!(
+        tokio::time::timeout(LAST_WORDS, presence),
+        tokio::time::timeout(LAST_WORDS, chat.flush_counters()),
+    );
+    if told.is_err() {
         tracing::warn!("who was connected here stays online for a while");
+    }
+    if written.is_err() {
+        tracing::warn!("the counters of some channels are behind for a while");
     }
     Ok(())
 }
@@ -172,8 +182,15 @@ async fn clean_up(chat: Chat) {
     finish.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = tokio::time::interval(CLEAN_UP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counters = tokio::time::interval_at(Instant::now() + CLEAN_UP, CLEAN_UP);
+    counters.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = counters.tick() => {
+                if let Err(error) = chat.catch_up_counters().await {
+                    tracing::debug!(%error, "channel counters could not be compared with the logs yet");
+                }
+            }
             _ = finish.tick() => {
                 if let Err(error) = chat.finish_threads().await {
                     tracing::debug!(%error, "left-over replies could not be told to their roots yet");

@@ -8,7 +8,7 @@ use std::{
 
 use quikapp_entities::channels;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Result,
@@ -21,6 +21,8 @@ use crate::{
 
 /// How often the counters are copied; with the copying itself they are at most a second behind.
 const EVERY: Duration = Duration::from_millis(400);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Channels copied with one query of the message store.
 const AT_ONCE: usize = 200;
 
@@ -48,38 +50,93 @@ impl Changed {
     }
 }
 
-/// Copies the counters of channels that are told to it, until its sender is gone.
-pub(crate) async fn run(
+/// Asks for what was told so far to be copied at once.
+#[derive(Clone)]
+pub(crate) struct Flush(mpsc::Sender<oneshot::Sender<()>>);
+
+impl Flush {
+    /// Returns when all is copied that was told before.
+    pub(crate) async fn now(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.0.send(done).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+/// Begins copying the counters of channels that are told to `changed`, until its sender is gone. Needs a Tokio runtime.
+pub(crate) fn start(
     db: Database,
     store: Arc<dyn MessageStore>,
-    mut changed: mpsc::UnboundedReceiver<Changed>,
-) {
-    let mut due: HashMap<ChannelKey, Option<ChannelActivity>> = HashMap::new();
-    while let Some(first) = changed.recv().await {
-        if is_read_log(first.key) {
-            continue;
-        }
-        note(&mut due, first);
-        tokio::time::sleep(EVERY).await;
-        while let Ok(next) = changed.try_recv() {
-            if !is_read_log(next.key) {
-                note(&mut due, next);
+    changed: mpsc::UnboundedReceiver<Changed>,
+) -> Flush {
+    let (flush, asked) = mpsc::channel(1);
+    tokio::spawn(Copying { db, store, changed, asked, due: HashMap::new() }.run());
+    Flush(flush)
+}
+
+/// Counters by channel; none where the message store has to be asked for them.
+type Due = HashMap<ChannelKey, Option<ChannelActivity>>;
+
+struct Copying {
+    db: Database,
+    store: Arc<dyn MessageStore>,
+    changed: mpsc::UnboundedReceiver<Changed>,
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    due: Due,
+}
+
+impl Copying {
+    async fn run(mut self) {
+        loop {
+            let done = tokio::select! {
+                biased;
+                Some(done) = self.asked.recv() => Some(done),
+                first = self.changed.recv() => {
+                    let Some(first) = first else { return };
+                    note(&mut self.due, first);
+                    self.rest(EVERY).await
+                }
+            };
+            self.copy_all().await;
+            if let Some(done) = done {
+                let _ = done.send(());
             }
         }
-        while !due.is_empty() {
-            let part: Vec<_> = due.iter().map(|(key, counters)| (*key, *counters)).take(AT_ONCE).collect();
+    }
+
+    /// Gathers for a while, or until somebody asks for what is there.
+    async fn rest(&mut self, time: Duration) -> Option<oneshot::Sender<()>> {
+        tokio::select! {
+            biased;
+            Some(done) = self.asked.recv() => Some(done),
+            () = tokio::time::sleep(time) => None,
+        }
+    }
+
+    async fn copy_all(&mut self) {
+        loop {
+            // Also after a failure: while a store is away what is told comes together here, and does not pile up.
+            while let Ok(next) = self.changed.try_recv() {
+                note(&mut self.due, next);
+            }
+            let part: Vec<_> =
+                self.due.iter().map(|(key, counters)| (*key, *counters)).take(AT_ONCE).collect();
+            if part.is_empty() {
+                return;
+            }
             let unknown: Vec<_> =
                 part.iter().filter(|(_, counters)| counters.is_none()).map(|(key, _)| *key).collect();
             let known: Vec<_> = part.iter().filter_map(|(_, counters)| *counters).collect();
-            match write(&db, store.as_ref(), &unknown, &known).await {
+            match write(&self.db, self.store.as_ref(), &unknown, &known).await {
                 Ok(()) => {
                     for (key, _) in part {
-                        due.remove(&key);
+                        self.due.remove(&key);
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "channel counters are late");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(RETRY).await;
                 }
             }
         }
@@ -87,7 +144,10 @@ pub(crate) async fn run(
 }
 
 /// Adds what is told of a channel to what was told before: the greater tick holds, and where the store has to be asked, it is.
-fn note(due: &mut HashMap<ChannelKey, Option<ChannelActivity>>, changed: Changed) {
+fn note(due: &mut Due, changed: Changed) {
+    if is_read_log(changed.key) {
+        return;
+    }
     match (due.entry(changed.key), changed.counters) {
         (Entry::Vacant(entry), counters) => {
             entry.insert(counters);
@@ -135,7 +195,7 @@ async fn read(store: &dyn MessageStore, keys: &[ChannelKey]) -> Result<Vec<Chann
     Ok(counters.collect())
 }
 
-/// Brings all channels up to their logs that a stopped node left behind.
+/// Brings all channels up to their logs that a stopped node left behind. Two queries for 200 channels.
 pub(crate) async fn catch_up(db: &Database, store: &dyn MessageStore) -> Result<()> {
     let mut after = None;
     loop {
@@ -167,29 +227,4 @@ pub(crate) async fn catch_up(db: &Database, store: &dyn MessageStore) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use quikapp_entities::{ChannelId, WorkspaceId};
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn told(key: ChannelKey, log_seq: i64) -> Changed {
-        let counters =
-            ChannelActivity { channel: key.channel, message_count: log_seq, last_message_at: None, log_seq };
-        Changed { key, counters: Some(counters) }
-    }
-
-    #[test]
-    fn the_greater_tick_holds_unless_the_store_has_to_be_asked() {
-        let key = ChannelKey { workspace: WorkspaceId(Uuid::now_v7()), channel: ChannelId(Uuid::now_v7()) };
-        let mut due = HashMap::new();
-        let seq = |due: &HashMap<_, Option<ChannelActivity>>| due[&key].map(|known| known.log_seq);
-        for (next, expected) in [(10, Some(10)), (9, Some(10)), (11, Some(11))] {
-            note(&mut due, told(key, next));
-            assert_eq!(seq(&due), expected);
-        }
-        note(&mut due, Changed { key, counters: None });
-        note(&mut due, told(key, 12));
-        assert_eq!(seq(&due), None);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ pub(crate) mod rows;
 use std::{collections::HashSet, sync::Arc};
 
 use quikapp_entities::{
-    ChannelId, UserId,
+    ChannelId, Timestamp, UserId,
     channel_members::{self, MembershipStatus, NotificationLevel},
     channels::{self, ChannelType},
     workspace_members::MemberRole,
@@ -176,7 +176,8 @@ impl Chat {
         .await
     }
 
-    /// Changes the viewer's own settings for a channel; [`Error::Forbidden`] for those who are not in it.
+    /// Changes the viewer's own settings for a channel, which all of their devices are told; [`Error::Forbidden`] for those
+    /// who are not in it.
     pub async fn set_channel_preferences(
         &self,
         reader: &ChannelReader,
@@ -186,35 +187,28 @@ impl Chat {
         if reader.joined_seq().is_none() {
             return Err(OUTSIDE);
         }
-        let (channel, user, now) = (reader.key().channel, reader.viewer().user(), self.env.now());
-        let changed = self
-            .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let mut update =
-                        channel_members::ActiveModel { updated_at: Set(now), ..Default::default() };
-                    if let Some(is_muted) = preferences.is_muted {
-                        update.is_muted = Set(is_muted);
-                    }
-                    if let Some(is_pinned) = preferences.is_pinned {
-                        update.is_pinned = Set(is_pinned);
-                    }
-                    if let Some(level) = preferences.notification_level {
-                        update.notification_level = Set(level);
-                    }
-                    channel_members::Entity::update_many()
-                        .set(update)
-                        .filter(channel_members::Column::ChannelId.eq(channel))
-                        .filter(channel_members::Column::UserId.eq(user))
-                        .filter(present())
-                        .exec(tx)
-                        .await?;
-                    let row = rows::find(tx, channel, &[user]).await?.remove(&user);
-                    row.filter(channel_members::Model::is_present).ok_or(Fault::Domain(OUTSIDE))
+        let (chat, key, user) = (self.clone(), reader.key(), reader.viewer().user());
+        to_the_end(async move {
+            let now = chat.env.now();
+            let (member, untold) = chat
+                .db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let member = set_preferences(tx, key.channel, user, preferences, now).await?;
+                        let member = member.ok_or(Fault::Domain(OUTSIDE))?;
+                        let mut untold = Vec::new();
+                        if preferences != ChannelPreferences::default() {
+                            untold.push(Untold::of_preferences(key, user));
+                        }
+                        outbox::keep(tx, &untold, now).await?;
+                        Ok((member, untold))
+                    })
                 })
-            })
-            .await?;
-        Ok(changed)
+                .await?;
+            chat.tell(untold).await;
+            Ok(member)
+        })
+        .await
     }
 }
 
@@ -244,4 +238,33 @@ pub(crate) async fn people_of_workspace(
         .map(|user| Some((*user, rows::role_on_entry(*roles.get(user)?))))
         .collect::<Option<Vec<_>>>()
         .ok_or(Fault::Domain(Error::NotFound("user")))
+}
+
+/// Writes the settings of somebody who is in the channel; returns the membership as it is then.
+async fn set_preferences(
+    tx: &sea_orm::DatabaseTransaction,
+    channel: ChannelId,
+    user: UserId,
+    preferences: ChannelPreferences,
+    now: Timestamp,
+) -> std::result::Result<Option<channel_members::Model>, Fault> {
+    let mut update = channel_members::ActiveModel { updated_at: Set(now), ..Default::default() };
+    if let Some(is_muted) = preferences.is_muted {
+        update.is_muted = Set(is_muted);
+    }
+    if let Some(is_pinned) = preferences.is_pinned {
+        update.is_pinned = Set(is_pinned);
+    }
+    if let Some(level) = preferences.notification_level {
+        update.notification_level = Set(level);
+    }
+    channel_members::Entity::update_many()
+        .set(update)
+        .filter(channel_members::Column::ChannelId.eq(channel))
+        .filter(channel_members::Column::UserId.eq(user))
+        .filter(present())
+        .exec(tx)
+        .await?;
+    let member = rows::find(tx, channel, &[user]).await?.remove(&user);
+    Ok(member.filter(channel_members::Model::is_present))
 }

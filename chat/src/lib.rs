@@ -67,6 +67,7 @@ pub struct Services {
     pub(crate) store: Arc<dyn MessageStore>,
     pub(crate) hub: Hub,
     pub(crate) log: Log,
+    pub(crate) counters: activity::Flush,
     pub(crate) env: Environment,
     pub(crate) auth: Arc<Authentication>,
     pub(crate) presence: Arc<presence::Service>,
@@ -80,14 +81,15 @@ impl Chat {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let (activity, changed) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(activity::run(parts.database.clone(), Arc::clone(&parts.store), changed));
+        let counters = activity::start(parts.database.clone(), Arc::clone(&parts.store), changed);
         let log = Log::new(Arc::clone(&parts.store), parts.hub.clone(), parts.environment.clone(), activity);
         let auth = Arc::new(Authentication::new(&parts.jwt_secret, &parts.hub));
         let Parts { database: db, store, hub, environment: env, .. } = parts;
         let presence = presence::Service::start(db.clone(), hub.clone(), env.clone(), parts.presence);
         let told = outbox::Told::start(db.clone());
         let (standings, sightings) = (access::Lookups::new(), access::Lookups::new());
-        let services = Services { db, store, hub, log, env, auth, presence, told, standings, sightings };
+        let services =
+            Services { db, store, hub, log, counters, env, auth, presence, told, standings, sightings };
         Self(Arc::new(services))
     }
 
@@ -100,8 +102,18 @@ impl Chat {
 
     /// Brings the channels' counters up to their logs and finishes threads, where a stopped node left them behind.
     pub async fn catch_up(&self) -> Result<()> {
-        activity::catch_up(&self.db, self.store.as_ref()).await?;
+        self.catch_up_counters().await?;
         self.finish_threads().await
+    }
+
+    /// Brings the channels' counters up to their logs, where a node was killed before it did.
+    pub async fn catch_up_counters(&self) -> Result<()> {
+        activity::catch_up(&self.db, self.store.as_ref()).await
+    }
+
+    /// Writes down at once what the channels' counters are, before the node stops.
+    pub async fn flush_counters(&self) {
+        self.counters.now().await;
     }
 
     /// Lets the roots of threads know the replies that a stopped node wrote last.

@@ -78,8 +78,11 @@ impl Chat {
         self.tell_now(due, &mut Hindered::default()).await;
     }
 
-    /// Tells all nodes whose access is to be looked at again.
+    /// Tells all nodes whose access is to be looked at again, and that whoever went types no more.
     fn announce(&self, untold: &[Untold]) {
+        for (channel, user) in untold.iter().filter_map(Untold::departure) {
+            self.hub.typing().end_all(channel, user);
+        }
         let controls: HashSet<Control> = untold.iter().flat_map(Untold::controls).collect();
         for control in &controls {
             // Streams that look at the whole workspace look at its channels.
@@ -196,11 +199,7 @@ impl Chat {
                 Ok(_) | Err(Error::Conflict(_)) => Ok(()),
                 Err(error) => Err(error),
             },
-            Notice::Entry(event) => {
-                let part = untold.subject().as_u128().rotate_left(64);
-                let id = MessageId(Uuid::from_u128(key.workspace.0.as_u128() ^ part));
-                self.log.note(*key, *author, event.clone(), id).await
-            }
+            Notice::Entry(event) => self.log.note(*key, *author, event.clone(), untold.entry()).await,
             Notice::Announcements(_) => Ok(()),
         }
     }

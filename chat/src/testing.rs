@@ -49,6 +49,8 @@ pub(crate) struct Messages {
     pub(crate) fails: AtomicBool,
     /// How often one did.
     pub(crate) failed: AtomicUsize,
+    /// Whether it does not answer to who asks for heads.
+    pub(crate) looks_away: AtomicBool,
 }
 
 const UNAVAILABLE: Error = Error::Unavailable { store: "message store" };
@@ -70,6 +72,9 @@ impl MessageStore for Messages {
         self.head(key).await
     }
     async fn heads(&self, keys: &[ChannelKey]) -> Result<Vec<(ChannelKey, Head)>> {
+        if self.looks_away.load(Ordering::SeqCst) {
+            return Err(UNAVAILABLE);
+        }
         let mut heads = Vec::new();
         for key in keys {
             heads.push((*key, self.head(*key).await?));

@@ -259,7 +259,8 @@ impl ChannelMutation {
         Ok(UpdateChannelMemberPayload { membership: membership.into() })
     }
 
-    /// Sets the viewer's own settings for a channel. Nobody else sees them.
+    /// Sets the viewer's own settings for a channel. Nobody else sees them; the viewer's other devices are told with
+    /// `MemberUpdated` on `viewerEvents`.
     async fn set_channel_preferences(
         &self,
         ctx: &Context<'_>,

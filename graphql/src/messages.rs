@@ -235,6 +235,7 @@ impl SystemEvent {
             Domain::ChannelCreated { .. }
             | Domain::WorkspaceUpdated
             | Domain::UserUpdated { .. }
+            | Domain::PreferencesChanged { .. }
             | Domain::ReadUpTo { .. } => return None,
         };
         let changed = match event {
@@ -323,7 +324,8 @@ impl MessageQuery {
     }
 
     /// The viewer's own message by the id that the client gave it; null if none arrived. Tells after a lost answer
-    /// whether a message was sent.
+    /// whether a message was sent, also where the viewer has left and joined again since and the channel's history begins
+    /// behind it.
     async fn message_by_client_id(
         &self,
         ctx: &Context<'_>,
@@ -355,7 +357,8 @@ pub struct MessageMutation;
 #[Object]
 impl MessageMutation {
     /// Sends a message. It is in the channel's log when this returns, once, however often it is sent with the same
-    /// `clientMessageId`.
+    /// `clientMessageId`. What was sent before is answered as long as the viewer may see the channel, also if they may not
+    /// send there any more.
     async fn send_message(
         &self,
         ctx: &Context<'_>,
@@ -372,8 +375,7 @@ impl MessageMutation {
             broadcast: input.broadcast_to_channel,
         };
         let channel = ids::parse(&input.channel_id, "input.channelId")?;
-        let member = ctx.chat()?.channel_member(&viewer, channel).await?;
-        let sent = ctx.chat()?.send_message(&member, new).await?;
+        let sent = ctx.chat()?.send(&viewer, channel, new).await?;
         Ok(SendMessagePayload { message: sent.message.into(), deduplicated: sent.deduplicated })
     }
 

@@ -1,10 +1,10 @@
 //! Reactions: types, put and take back.
 
-use std::sync::Arc;
+use std::{collections::BinaryHeap, sync::Arc};
 
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 use quikapp_chat::{
-    entities::{UserId, ids::MessageKey},
+    entities::{Timestamp, UserId, ids::MessageKey},
     messages,
 };
 
@@ -93,20 +93,32 @@ impl Reaction {
     ) -> Result<ReactionConnection> {
         let limit = paging::size(first, "first")?;
         let after: Option<(i64, UserId, String)> = paging::parse_cursor(after, "after")?;
-        let mut reactions: Vec<(i64, UserId, String)> = groups
-            .iter()
-            .filter(|group| emoji.is_none_or(|emoji| emoji == group.emoji))
-            .flat_map(|group| group.users.iter().map(|by| (by.at.0, by.user, group.emoji.clone())))
-            .collect();
-        reactions.sort_unstable();
-        let start = after.as_ref().map_or(0, |after| reactions.partition_point(|reaction| reaction <= after));
-        let has_next = reactions.len() > start + limit;
-        let page = reactions.drain(start..).take(limit).map(|reaction| {
-            let cursor = paging::cursor(&reaction);
+        let after = after.as_ref().map(|(at, user, emoji)| (*at, *user, emoji.as_str()));
+        // There may be 250,000 of them, and a page shows a hundred: so only the first ones are kept, with one more that tells
+        // whether there is another page.
+        let mut kept = BinaryHeap::with_capacity(limit + 2);
+        let mut has_previous = false;
+        for group in groups.iter().filter(|group| emoji.is_none_or(|emoji| emoji == group.emoji)) {
+            for by in &group.users {
+                let reaction = (by.at.0, by.user, group.emoji.as_str());
+                if after.is_some_and(|after| reaction <= after) {
+                    has_previous = true;
+                } else if kept.len() <= limit {
+                    kept.push(reaction);
+                } else if let Some(mut last) = kept.peek_mut().filter(|last| reaction < **last) {
+                    *last = reaction;
+                }
+            }
+        }
+        let mut page = kept.into_sorted_vec();
+        let has_next = page.len() > limit;
+        page.truncate(limit);
+        let page = page.into_iter().map(|reaction| {
             let (at, user, emoji) = reaction;
-            (cursor, Self { emoji, created_at: DateTime(quikapp_chat::entities::Timestamp(at)), user })
+            let node = Self { emoji: emoji.to_owned(), created_at: DateTime(Timestamp(at)), user };
+            (paging::cursor(&reaction), node)
         });
-        Ok(ReactionConnection::new(page.collect(), start > 0, has_next))
+        Ok(ReactionConnection::new(page.collect(), has_previous, has_next))
     }
 }
 
@@ -157,5 +169,57 @@ impl ReactionMutation {
         let member = member_for_message(ctx, &viewer, key).await?;
         let message = ctx.chat()?.remove_reaction(&member, key.id, emoji).await?;
         Ok(RemoveReactionPayload { message: message.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use messages::model::Reactor;
+    use quikapp_chat::entities::UserId;
+
+    use super::*;
+
+    /// Groups in which nothing is in order, some at the same time.
+    fn groups(emojis: u128, users: u128) -> Vec<messages::ReactionGroup> {
+        let reactor = |emoji: u128, user: u128| Reactor {
+            user: UserId(uuid::Uuid::from_u128(user)),
+            at: Timestamp(i64::try_from((user * 7_919 + emoji * 31) % 101).unwrap()),
+        };
+        let group = |emoji: u128| messages::ReactionGroup {
+            emoji: format!(":e{emoji}:"),
+            users: (0..users).map(|user| reactor(emoji, user)).collect(),
+        };
+        (0..emojis).map(group).collect()
+    }
+
+    #[test]
+    fn pages_together_are_all_reactions_in_order() {
+        for (emojis, users, first) in [(0, 0, 5), (1, 1, 1), (7, 53, 10), (7, 53, 100), (3, 20, 60)] {
+            let groups = groups(emojis, users);
+            for emoji in [None, Some(":e1:")] {
+                let mut wanted: Vec<(i64, UserId, String)> = groups
+                    .iter()
+                    .filter(|group| emoji.is_none_or(|emoji| emoji == group.emoji))
+                    .flat_map(|group| group.users.iter().map(|by| (by.at.0, by.user, group.emoji.clone())))
+                    .collect();
+                wanted.sort();
+                let mut got = Vec::new();
+                let mut after: Option<String> = None;
+                loop {
+                    let page = Reaction::page(&groups, emoji, first, after.as_deref()).unwrap();
+                    assert_eq!(page.page_info.has_previous_page, after.is_some());
+                    let node = |one: Reaction| (one.created_at.0.0, one.user, one.emoji);
+                    got.extend(page.nodes.into_iter().map(node));
+                    assert_eq!(page.page_info.has_next_page, got.len() < wanted.len());
+                    after = page.page_info.end_cursor;
+                    if !page.page_info.has_next_page {
+                        break;
+                    }
+                }
+                assert_eq!(got, wanted);
+            }
+        }
     }
 }

@@ -174,8 +174,8 @@ async fn a_line_and_what_it_tells_come_once(mode: Mode) {
         lines.push(live.value().await);
     }
     let kinds: Vec<_> = lines.iter().map(|item| item["event"]["__typename"].as_str().unwrap()).collect();
-    let line = "MessageCreated";
-    assert_eq!(kinds, [line, "ChannelUpdated", line, "MemberJoined", line, "MemberLeft"]);
+    let created = "MessageCreated";
+    assert_eq!(kinds, [created, "ChannelUpdated", created, "MemberJoined", created, "MemberLeft"]);
     // Cut where it was live: exactly what comes behind the item is told.
     for (index, item) in lines.iter().enumerate() {
         let rest = missed(&socket, &streams[0], &item["cursor"]).await;
@@ -225,8 +225,8 @@ async fn a_cut_among_hundreds_of_changes_loses_nothing(mode: Mode) {
         react(&reader, known).await;
         let rest = missed(&socket, told, &uncut[100]["cursor"]).await;
         let changes = told_of(&rest, known);
-        let changed = ("MessageUpdated", &json!(["REACTIONS"]));
-        assert!(!changes.is_empty() && changes.iter().all(|change| *change == changed), "{changes:?}");
+        let expected = ("MessageUpdated", &json!(["REACTIONS"]));
+        assert!(!changes.is_empty() && changes.iter().all(|change| *change == expected), "{changes:?}");
         run(&reader, "removeReaction(messageId: $id, emoji: \"🎉\")", &known["id"]).await;
     }
 }

@@ -1,6 +1,9 @@
 //! What is told as it happens, over WebSocket.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -19,6 +22,7 @@ both_modes!(
     a_removed_members_stream_ends_with_a_word,
     the_stream_of_a_private_channel_is_for_members,
     typing_begins_ends_and_stays_in_its_place,
+    who_goes_types_no_more,
     presence_follows_connections_and_choice,
     two_readers_see_the_same_in_the_same_order,
     protocol_errors_close_with_their_codes,
@@ -295,6 +299,39 @@ async fn typing_begins_ends_and_stays_in_its_place(mode: Mode) {
     timeline.find("the end of typing", |item| typists(item).is_empty().then_some(())).await;
     // It ends by itself for who says nothing more.
     thread.find("the end of typing", |item| typists(item).is_empty().then_some(())).await;
+}
+
+async fn who_goes_types_no_more(mode: Mode) {
+    let world = World::new(mode).await;
+    let (member, watcher) = (world.member().await, world.member().await);
+    let channel = world.channel(&[&watcher]).await;
+    let root = world.owner.send(&channel, "root").await;
+    let socket = watcher.socket().await;
+    let mut timeline = socket.subscribe(TYPING, json!({ "channel": channel }));
+    let mut thread = socket.subscribe(TYPING, json!({ "channel": channel, "root": root["id"] }));
+    let add =
+        "mutation($id: ID!, $user: ID!) { addChannelMembers(id: $id, userIds: [$user]) { __typename } }";
+    let leave = "mutation($id: ID!) { leaveChannel(id: $id) { __typename } }";
+    let remove =
+        "mutation($id: ID!, $user: ID!) { removeChannelMember(id: $id, userId: $user) { __typename } }";
+    for way in [leave, remove] {
+        world.owner.query(add, json!({ "id": channel, "user": member.id })).await.ok();
+        let begun = Instant::now();
+        for (stream, root) in [(&mut timeline, &Value::Null), (&mut thread, &root["id"])] {
+            set_typing(&member, &channel, root, true).await;
+            stream.find("typing", |item| typists(item).contains(&member.id).then_some(())).await;
+        }
+        let (by, variables) = if way == leave {
+            (&member, json!({ "id": channel }))
+        } else {
+            (&world.owner, json!({ "id": channel, "user": member.id }))
+        };
+        by.query(way, variables).await.ok();
+        for stream in [&mut timeline, &mut thread] {
+            stream.find("the end of typing", |item| typists(item).is_empty().then_some(())).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(6), "typing ended by itself only");
+    }
 }
 
 async fn presence_follows_connections_and_choice(mode: Mode) {

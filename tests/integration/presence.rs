@@ -1,5 +1,7 @@
 //! Who is online: over several connections and nodes, in numbers, and after losses.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{Mode, SOON, Server, Stores, Stream, User, World, both_modes, eventually};
@@ -13,6 +15,7 @@ both_modes!(
     the_online_are_counted,
     last_seen_and_choice_outlive_the_server,
     rest_makes_away,
+    who_does_something_is_not_away,
     presence_ends_with_the_last_shared_channel,
 );
 
@@ -41,7 +44,7 @@ pub(crate) async fn watch(socket: &crate::support::Socket, watcher: &User, users
         assert!(turn < 50, "no change of presence is told");
         let status = ["AWAY", "ONLINE"][turn % 2];
         watcher.query(set, json!({ "status": status })).await.ok();
-        if stream.item_within(std::time::Duration::from_secs(1)).await.is_some() {
+        if stream.item_within(Duration::from_secs(1)).await.is_some() {
             return stream;
         }
     }
@@ -185,6 +188,21 @@ async fn rest_makes_away(mode: Mode) {
     let data = member.query(set, json!({})).await.ok();
     assert_eq!(data["setPresence"]["presence"]["status"], "ONLINE");
     told(&mut stream, &member, "ONLINE").await;
+}
+
+async fn who_does_something_is_not_away(mode: Mode) {
+    let stores = Stores::new(mode).await;
+    let server = Server::start_with(&stores, &[TTL, GRACE, ("PRESENCE_AWAY_AFTER", "3")]).await;
+    let world = World::on(&server).await;
+    let member = world.member().await;
+    let _socket = member.socket().await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(7) {
+        member.query("{ viewer { user { id } } }", json!({})).await.ok();
+        assert_eq!(presence(&world.owner, &member).await["status"], "ONLINE", "after {:?}", begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    seen_as(&world.owner, &member, "AWAY").await;
 }
 
 async fn presence_ends_with_the_last_shared_channel(mode: Mode) {

@@ -14,6 +14,7 @@ both_modes!(
     workspaces_profiles_and_new_channels_are_told,
     a_workspace_that_two_admins_rename_is_told_twice,
     cursors_of_others_are_refused,
+    who_removed_the_viewer_is_told,
 );
 
 const EVENTS: &str = "subscription($workspace: ID, $after: EventCursor) {
@@ -22,7 +23,7 @@ const EVENTS: &str = "subscription($workspace: ID, $after: EventCursor) {
         ... on MessageUpdated { changed message { id channelId text } }
         ... on MessageDeleted { message { id channelId } }
         ... on MemberJoined { channelId userId membership { user { id } } }
-        ... on MemberLeft { channelId userId }
+        ... on MemberLeft { channelId userId removedBy }
         ... on ChannelCreated { channelId channel { name } }
         ... on ChannelUpdated { channelId changed channel { topic } }
         ... on WorkspaceUpdated { workspaceId workspace { name } }
@@ -300,4 +301,58 @@ async fn cursors_of_others_are_refused(mode: Mode) {
     }
     let nowhere = json!({ "workspace": World::on(&world.server).await.workspace });
     assert_eq!(socket.subscribe(EVENTS, nowhere).code().await, "NOT_FOUND");
+}
+
+async fn who_removed_the_viewer_is_told(mode: Mode) {
+    let world = World::new(mode).await;
+    let reader = world.member().await;
+    let (public, private) = (world.channel(&[&reader]).await, world.channel_of("PRIVATE", &[&reader]).await);
+    let (by_itself, of_workspace) = (world.channel(&[&reader]).await, world.channel(&[&reader]).await);
+    let socket = reader.socket().await;
+    let mut stream = follow(&socket, &reader).await;
+    let cursor = sync_cursor(&reader).await;
+    let remove = "mutation($channel: ID!, $user: ID!) {
+        removeChannelMember(id: $channel, userId: $user) { __typename }
+    }";
+    let leave = "mutation($id: ID!) { leaveChannel(id: $id) { __typename } }";
+    for channel in [&public, &private] {
+        world.owner.query(remove, json!({ "channel": channel, "user": reader.id })).await.ok();
+        let told = next_of(&mut stream, "MemberLeft").await;
+        let wanted = json!({ "__typename": "MemberLeft", "channelId": channel, "userId": reader.id,
+            "removedBy": world.owner.id });
+        assert_eq!(told["event"], wanted);
+    }
+    reader.query(leave, json!({ "id": by_itself })).await.ok();
+    let told = next_of(&mut stream, "MemberLeft").await;
+    assert_eq!((&told["event"]["channelId"], &told["event"]["removedBy"]), (&json!(by_itself), &Value::Null));
+
+    // Whoever was away is told the same.
+    let mut again = socket.subscribe(EVENTS, json!({ "after": cursor }));
+    let items = replay(&mut again).await;
+    let left: BTreeMap<&str, &Value> = items
+        .iter()
+        .filter(|item| is(item, "MemberLeft"))
+        .map(|item| (item["event"]["channelId"].as_str().unwrap(), &item["event"]["removedBy"]))
+        .collect();
+    let (owner, nobody) = (json!(world.owner.id), Value::Null);
+    let wanted = [(public.as_str(), &owner), (&private, &owner), (&by_itself, &nobody)];
+    assert_eq!(left, BTreeMap::from(wanted));
+
+    let members =
+        "query($id: ID!) { workspace(id: $id) { members(first: 10) { nodes { id user { id } } } } }";
+    let data = world.owner.query(members, json!({ "id": world.workspace })).await.ok();
+    let rows = data["workspace"]["members"]["nodes"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["user"]["id"] == reader.id.as_str()).unwrap();
+    let remove = "mutation($id: ID!) { removeWorkspaceMember(id: $id) { memberId } }";
+    world.owner.query(remove, json!({ "id": row["id"] })).await.ok();
+    let mut channels = Vec::new();
+    for _ in 0..2 {
+        let told = next_of(&mut stream, "MemberLeft").await;
+        assert_eq!(told["event"]["removedBy"], owner, "{told}");
+        channels.push(told["event"]["channelId"].as_str().unwrap().to_owned());
+    }
+    channels.sort();
+    let mut wanted = [of_workspace, world.general.clone()];
+    wanted.sort();
+    assert_eq!(channels, wanted);
 }

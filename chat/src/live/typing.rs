@@ -1,4 +1,4 @@
-//! Who types where: each person's state expires by itself, and a sent message ends it.
+//! Who types where: each person's state expires by itself, and a sent message ends it, as going out of the channel does.
 
 use std::{
     collections::HashMap,
@@ -82,7 +82,7 @@ impl Typing {
         Ok(if typing { until } else { now })
     }
 
-    /// Ends the typing of whoever has just sent something; a relay that is away must not fail the send.
+    /// Ends the typing of whoever has just sent something, or gone; a relay that is away must not fail that.
     pub(crate) fn end(&self, place: Place, user: UserId) {
         let change = TypingChange { place, user, until: None };
         if !self.note(change) {
@@ -100,6 +100,18 @@ impl Typing {
             });
         }
         self.deliver(change);
+    }
+
+    /// Ends all typing of somebody who went out of a channel, in its timeline and in its threads.
+    pub(crate) fn end_all(&self, channel: ChannelId, user: UserId) {
+        let of_user = |(place, users): (&Place, &HashMap<UserId, Timestamp>)| {
+            (place.channel == channel && users.contains_key(&user)).then_some(*place)
+        };
+        let places: Vec<Place> =
+            self.places.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(of_user).collect();
+        for place in places {
+            self.end(place, user);
+        }
     }
 
     /// Keeps what this node knows in step; tells whether the user was typing there.

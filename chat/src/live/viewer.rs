@@ -17,8 +17,8 @@ use futures_util::{
 use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, workspace_members::MemberRole};
 use tokio::sync::broadcast::Receiver;
 
-use self::logs::Log;
 pub use self::logs::workspace_log;
+use self::logs::{Departure, Log};
 use crate::{
     Chat, Error, Result,
     access::Viewer,
@@ -135,20 +135,20 @@ impl State {
             return Ok(());
         };
         self.catching_up = Some((HashSet::new(), 0));
-        let mut left = Vec::new();
+        let mut left = HashMap::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
             left = self.chat.channels_left(&self.viewer).await?;
-            left.retain(|(channel, _)| !keys.iter().any(|key| key.channel == *channel));
+            left.retain(|channel, _| !keys.iter().any(|key| key.channel == *channel));
         }
         // Each item's cursor has to tell of everything that comes behind it.
-        for channel in keys.iter().map(|key| key.channel).chain(left.iter().map(|(channel, _)| *channel)) {
+        for channel in keys.iter().map(|key| key.channel).chain(left.keys().copied()) {
             if let Some(position) = after.get(channel) {
                 self.positions.set(channel, position);
             }
         }
-        for (channel, at) in left {
+        for (channel, departure) in left {
             if after.get(channel).is_some() {
-                self.tell_left(channel, at);
+                self.tell_left(channel, departure);
             }
         }
         let mut pending = HashSet::new();
@@ -206,11 +206,11 @@ impl State {
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
     }
 
-    fn tell_left(&mut self, channel: ChannelId, at: Option<Timestamp>) {
+    fn tell_left(&mut self, channel: ChannelId, departure: Departure) {
         self.positions.remove(channel);
         self.created.remove(&channel);
         if self.left.insert(channel) {
-            self.say(channel, at, Event::MemberLeft(self.viewer.user(), None));
+            self.say(channel, departure.at, Event::MemberLeft(self.viewer.user(), departure.removed_by));
         }
     }
 

@@ -78,11 +78,12 @@ impl Chat {
             .collect())
     }
 
-    /// The reader's message with this `clientMessageId` in the channel, if there is one.
+    /// The reader's own message with this `clientMessageId` in the channel, if there is one: also of before the reader left
+    /// and came back, as sending it again gives it too.
     pub async fn message_by_client_id(&self, reader: &ChannelReader, id: &str) -> Result<Option<Message>> {
         let author: UserId = reader.viewer().user();
         let found = self.store.by_client_ids(reader.key(), &[(author, id.to_owned())]).await?;
-        Ok(found.into_iter().find(|message| message.ts > reader.floor()))
+        Ok(found.into_iter().next())
     }
 
     /// A page of what the reader may see of a channel's timeline or of a thread.

@@ -128,6 +128,11 @@ pub enum SystemEvent {
         /// Whose.
         user: UserId,
     },
+    /// The author's own settings for a channel changed; only in their own read log.
+    PreferencesChanged {
+        /// Which one.
+        channel: ChannelId,
+    },
     /// How far the author has read a channel; only in their own read log, see `reads`.
     ReadUpTo {
         /// Which one.

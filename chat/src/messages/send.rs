@@ -1,10 +1,12 @@
 //! Sending.
 
-use quikapp_entities::{MessageId, ids::MessageKey};
+use std::sync::Arc;
+
+use quikapp_entities::{ChannelId, MessageId, ids::MessageKey};
 
 use crate::{
     Chat, Error, Result,
-    access::ChannelMember,
+    access::{ChannelMember, Viewer},
     error::Validation,
     live::typing::Place,
     log::{Appended, Draft},
@@ -37,6 +39,33 @@ pub struct NewMessage {
 }
 
 impl Chat {
+    /// Sends a message to a channel. One that the viewer sent before is that message, also where they may not send any
+    /// more: they may have lost the answer and then their voice.
+    ///
+    /// # Errors
+    /// Those of [`Chat::channel_member`] and [`Chat::send_message`].
+    pub async fn send(&self, viewer: &Viewer, channel: ChannelId, new: NewMessage) -> Result<Appended> {
+        let own_id = new.client_message_id.clone();
+        let sent = async { self.send_message(&self.channel_member(viewer, channel).await?, new).await };
+        match sent.await {
+            Err(refused @ (Error::Forbidden(_) | Error::Archived | Error::NotFound(_))) => {
+                // Only here, so that a send that succeeds costs nothing more.
+                self.sent_before(viewer, channel, &own_id).await?.ok_or(refused)
+            }
+            result => result,
+        }
+    }
+
+    /// The viewer's message with this `client_message_id`; none where there is none, or the viewer may not see the channel.
+    async fn sent_before(&self, viewer: &Viewer, channel: ChannelId, id: &str) -> Result<Option<Appended>> {
+        let reader = match self.channel_reader(viewer, channel).await {
+            Err(Error::NotFound(_)) => return Ok(None),
+            reader => reader?,
+        };
+        let found = self.message_by_client_id(&reader, id).await?;
+        Ok(found.map(|message| Appended { message: Arc::new(message), deduplicated: true }))
+    }
+
     /// Sends a message to the member's channel.
     ///
     /// # Errors

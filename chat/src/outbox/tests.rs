@@ -443,7 +443,7 @@ async fn streams_end_by_the_line_of_their_viewers_removal_although_nothing_was_a
             for _ in 0..3 {
                 events.push(viewer.next().await.unwrap().item);
             }
-            assert!(matches!(events[2].event, Event::MemberLeft(user, None) if user == scene.bob.user()));
+            assert_eq!(events[2].event, Event::MemberLeft(scene.bob.user(), Some(actor)));
             assert_eq!(events[2].position, None, "told by the line");
         };
         tokio::time::timeout(Duration::from_secs(10), told).await.expect("a stream goes on");

@@ -11,6 +11,7 @@ use crate::{
     database::Fault,
     live::{Control, viewer::workspace_log},
     messages::model::{ChannelKey, SystemEvent},
+    reads::{preferences_entry, read_log},
 };
 
 /// What is to be told.
@@ -19,8 +20,8 @@ use crate::{
 pub(super) enum Notice {
     /// A line in the channel's timeline. One about a member also makes the member's streams look at their access again.
     Line(SystemEvent),
-    /// An entry in the log of the workspace. There is one for each part of it, which moves up each time: who was away
-    /// learns of it once.
+    /// An entry in the log of the workspace, or in somebody's read log. There is one for each part of it, which moves up
+    /// each time: who was away learns of it once.
     Entry(SystemEvent),
     /// Announcements to all nodes.
     Announcements(Vec<Control>),
@@ -51,6 +52,12 @@ impl Untold {
     /// A part of the workspace, its own fields or somebody in it, is not as it was.
     pub(crate) fn of_workspace(workspace: WorkspaceId, author: UserId, event: SystemEvent) -> Self {
         Self::new(workspace_log(workspace), author, Notice::Entry(event))
+    }
+
+    /// Somebody's own settings for a channel are not as they were; for their own devices only.
+    pub(crate) fn of_preferences(key: ChannelKey, user: UserId) -> Self {
+        let event = SystemEvent::PreferencesChanged { channel: key.channel };
+        Self::new(read_log(key.workspace, user), user, Notice::Entry(event))
     }
 
     /// What these people may do in the channel, or in the whole workspace, is not as it was, and no line says so.
@@ -100,11 +107,22 @@ impl Untold {
                 | SystemEvent::MemberLeft { user, .. }
                 | SystemEvent::MemberChanged { user, .. }
                 | SystemEvent::UserUpdated { user } => user.0,
-                SystemEvent::ChannelCreated { channel } | SystemEvent::ReadUpTo { channel, .. } => channel.0,
+                SystemEvent::ChannelCreated { channel }
+                | SystemEvent::PreferencesChanged { channel }
+                | SystemEvent::ReadUpTo { channel, .. } => channel.0,
                 SystemEvent::ChannelUpdated { .. } | SystemEvent::WorkspaceUpdated => self.key.channel.0,
             },
             Notice::Announcements(_) => self.id.0,
         }
+    }
+
+    /// The id of the entry that it is told with.
+    pub(super) fn entry(&self) -> MessageId {
+        if let Notice::Entry(SystemEvent::PreferencesChanged { channel }) = &self.notice {
+            return preferences_entry(*channel, self.author);
+        }
+        let part = self.subject().as_u128().rotate_left(64);
+        MessageId(Uuid::from_u128(self.key.workspace.0.as_u128() ^ part))
     }
 
     pub(super) fn sequence(&self) -> Sequence {
@@ -128,6 +146,14 @@ impl Untold {
                 | SystemEvent::MemberLeft { user, .. }
                 | SystemEvent::MemberChanged { user, .. },
             ) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Who went out of which channel, if that is what it tells.
+    pub(super) fn departure(&self) -> Option<(ChannelId, UserId)> {
+        match self.notice {
+            Notice::Line(SystemEvent::MemberLeft { user, .. }) => Some((self.key.channel, user)),
             _ => None,
         }
     }

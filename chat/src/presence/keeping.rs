@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use quikapp_entities::{Timestamp, UserId};
 use uuid::Uuid;
 
-use super::{Service, seen::GRAIN};
+use super::Service;
 use crate::{Chat, Result, live::presence::Connected};
 
 /// How long a node remembers when somebody last did something.
@@ -66,10 +66,11 @@ impl Chat {
     }
 
     /// Notes that somebody does something, such as a query: nobody who does is AWAY by themselves. Cheap; call it at every
-    /// operation. It reaches the stores a moment later, at most once a minute for each user.
+    /// operation. It reaches the stores a moment later, at most once a minute for each user; the live store more often where
+    /// less than three minutes make AWAY.
     pub fn note_act(&self, user: UserId) {
-        let now = self.env.now();
-        if self.presence.acts.get(&user).is_some_and(|at| at.plus(GRAIN) > now) {
+        let (now, grain) = (self.env.now(), self.presence.timing.act_grain());
+        if self.presence.acts.get(&user).is_some_and(|at| at.plus(grain) > now) {
             return;
         }
         self.presence.acts.insert(user, now);

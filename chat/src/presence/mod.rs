@@ -54,6 +54,12 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// How far apart a node notes two acts of the same person. Much less than what makes AWAY: or who does something all the
+    /// time would be AWAY until the next note.
+    fn act_grain(&self) -> Duration {
+        self.away_after.map_or(seen::GRAIN, |after| Ord::min(seen::GRAIN, after / 3))
+    }
+
     /// How often a node confirms its connections.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
@@ -115,7 +121,7 @@ pub(crate) struct Service {
     timing: Timing,
     board: board::Board,
     seen: seen::Seen,
-    /// When people last did something on this node, to the [`seen::GRAIN`].
+    /// When people last did something on this node, to the [`Timing::act_grain`].
     acts: DashMap<UserId, Timestamp>,
     counts: counts::Counts,
     watches: AtomicU64,

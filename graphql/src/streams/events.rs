@@ -26,7 +26,10 @@ use crate::{
 pub struct StreamItem {
     /// Give it back in `after` to go on behind this event. Null where the position does not move.
     cursor: Option<EventCursor>,
-    /// The channel's tick of the change; null on items that are no change.
+    /// The tick of the change in the log that the item comes from; null on items that come from none. That is the channel's
+    /// log, and on `viewerEvents` that of the workspace for `ChannelCreated`, `WorkspaceUpdated` and `UserUpdated`, and the
+    /// viewer's own for `ReadStateChanged` and for `MemberUpdated` of their own settings. Ticks of different logs do not
+    /// compare.
     seq: Option<BigInt>,
     /// When it happened.
     occurred_at: DateTime,
@@ -49,7 +52,7 @@ pub enum StreamEvent {
     MemberJoined(MemberJoined),
     /// Somebody went, or was removed.
     MemberLeft(MemberLeft),
-    /// Somebody's role or silence changed.
+    /// Somebody's role or silence changed; on `viewerEvents` also the viewer's own settings for a channel.
     MemberUpdated(MemberUpdated),
     /// The channel's own fields changed.
     ChannelUpdated(ChannelUpdated),
@@ -57,7 +60,7 @@ pub enum StreamEvent {
     ChannelCreated(ChannelCreated),
     /// A workspace's own fields changed; only on `viewerEvents`.
     WorkspaceUpdated(WorkspaceUpdated),
-    /// Somebody's profile changed; only on `viewerEvents`.
+    /// Somebody's profile changed; only on `viewerEvents`, once for each workspace shared with them.
     UserUpdated(UserUpdated),
     /// The viewer read a channel, or marked it as unread; only on `viewerEvents`.
     ReadStateChanged(ReadStateChanged),
@@ -121,7 +124,8 @@ impl MemberJoined {
     }
 }
 
-/// Somebody's role or silence changed.
+/// Somebody's role or silence changed. On `viewerEvents` also: the viewer changed their own settings for a channel, such as
+/// `isMuted` and `isPinned`, on whichever device; of that nobody else is told.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct MemberUpdated {
@@ -208,7 +212,7 @@ impl WorkspaceUpdated {
     }
 }
 
-/// Somebody's profile changed.
+/// Somebody's profile changed. Told once for each workspace that the viewer shares with them.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct UserUpdated {
@@ -265,7 +269,8 @@ pub enum ResetReason {
     CursorExpired,
     /// The cursor is of another life of the server's data: query afresh and follow from there.
     EpochChanged,
-    /// The viewer may not see this any more.
+    /// The viewer may not see this any more, or their session has ended: sign in if need be, and drop it only if it is not
+    /// found then.
     AccessChanged,
     /// You read too slowly, more than 25,000 changes behind, or 1,000 after leaving an item untaken for five seconds: go on after your last
     /// cursor.
@@ -307,6 +312,11 @@ impl From<Happening> for StreamItem {
             }
             Event::MemberChanged(user) => {
                 let (user_id, of) = (ids::id(user), (channel, user));
+                StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
+            }
+            // The item is of the viewer's own log, the membership of that channel.
+            Event::PreferencesChanged(of, user) => {
+                let (channel_id, user_id, of) = (ids::id(of), ids::id(user), (of, user));
                 StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
             }
             Event::MemberLeft(user, removed_by) => StreamEvent::MemberLeft(MemberLeft {

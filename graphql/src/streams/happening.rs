@@ -70,8 +70,11 @@ impl Happening {
             Event::ChannelCreated(_) => 7,
             Event::WorkspaceUpdated(_) => 8,
             Event::UserUpdated(_) => 9,
-            // What was read is the viewer's alone, and must not make the selection so for what others share.
-            Event::ReadStateChanged(_) | Event::CaughtUp(_) | Event::Reset(_) => return None,
+            // These are the viewer's alone, and must not make the selection so for what others share.
+            Event::PreferencesChanged(..)
+            | Event::ReadStateChanged(_)
+            | Event::CaughtUp(_)
+            | Event::Reset(_) => return None,
         };
         let replayed = if self.item.replayed { 0x1000 } else { 0 };
         self.cursor.as_ref()?;

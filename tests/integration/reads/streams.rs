@@ -10,6 +10,7 @@ both_modes!(
     other_devices_are_told_and_nobody_else,
     read_state_is_told_after_a_cut,
     read_state_ends_with_the_membership,
+    preferences_are_told_to_the_members_devices,
 );
 servers_only!(read_state_crosses_nodes_and_outlives_redis);
 
@@ -202,4 +203,67 @@ async fn read_state_crosses_nodes_and_outlives_redis(mode: Mode) {
     stores.flush_redis().await;
     assert_eq!(summary(&reader).await, before);
     assert_eq!(summary(&there).await, before);
+}
+
+async fn preferences_are_told_to_the_members_devices(mode: Mode) {
+    let events = EVENTS.replace(
+        "... on StreamReset",
+        "... on MemberUpdated { channelId userId membership { isMuted isPinned notificationLevel } }
+        ... on StreamReset",
+    );
+    let world = World::new(mode).await;
+    let (reader, other) = (world.member().await, world.member().await);
+    let channel = world.channel(&[&reader, &other]).await;
+    let tablet = User::sign_in(&world.server, &reader.email, &reader.password).await;
+    let (socket, other_socket) = (tablet.socket().await, other.socket().await);
+    let cursor = async |user: &User| {
+        let data = user.query("{ viewer { syncCursor } }", json!({})).await.ok();
+        data["viewer"]["syncCursor"].clone()
+    };
+    let start = cursor(&reader).await;
+    let mut stream = socket.subscribe(&events, json!({ "after": start }));
+    let mut foreign = other_socket.subscribe(&events, json!({ "after": cursor(&other).await }));
+    for stream in [&mut stream, &mut foreign] {
+        assert!(replay(stream).await.is_empty());
+    }
+    let set = "mutation($id: ID!, $input: ChannelPreferencesInput!) {
+        setChannelPreferences(id: $id, input: $input) { membership { isMuted } }
+    }";
+    let told = |muted: bool, pinned: bool, level: &str| {
+        json!({
+            "__typename": "MemberUpdated", "channelId": channel, "userId": reader.id,
+            "membership": { "isMuted": muted, "isPinned": pinned, "notificationLevel": level },
+        })
+    };
+    // The first one makes the entry in the log, those after it move it on.
+    for (input, wanted) in [
+        (json!({ "isMuted": true }), told(true, false, "ALL")),
+        (json!({ "isPinned": true }), told(true, true, "ALL")),
+        (json!({ "isMuted": false, "notificationLevel": "MENTIONS" }), told(false, true, "MENTIONS")),
+    ] {
+        reader.query(set, json!({ "id": channel, "input": input })).await.ok();
+        let item = stream.value().await;
+        assert_eq!((&item["event"], &item["replayed"]), (&wanted, &json!(false)), "{item}");
+        assert!(item["cursor"].is_string() && item["seq"].is_i64(), "{item}");
+    }
+    // Nothing is set, so nothing is told. Read state in the same log stays its own.
+    reader.query(set, json!({ "id": channel, "input": {} })).await.ok();
+    let messages = sent(&world.owner, &channel, 1).await;
+    stream.value().await;
+    read(&reader, &channel, Some(&messages[0])).await;
+    assert!(is_read_state(&stream.value().await));
+    // After a cut they are told once, as they are now.
+    let mut again = socket.subscribe(&events, json!({ "after": start }));
+    let items = replay(&mut again).await;
+    let updated: Vec<_> =
+        items.iter().filter(|item| item["event"]["__typename"] == "MemberUpdated").collect();
+    assert_eq!(updated.len(), 1, "{items:#?}");
+    assert_eq!(updated[0]["event"], told(false, true, "MENTIONS"));
+    assert_eq!(items.iter().filter(|item| is_read_state(item)).count(), 1);
+    // And nobody else is told.
+    let item = foreign.value().await;
+    assert!(item["event"]["message"].is_object(), "{item}");
+    world.owner.send(&channel, "the end").await;
+    let item = foreign.value().await;
+    assert_eq!(item["event"]["message"]["text"], "the end", "{item}");
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quikapp_entities::{
-    ChannelId, Timestamp, WorkspaceId,
+    ChannelId, Timestamp, UserId, WorkspaceId,
     channel_members::{self, MembershipStatus},
     workspace_members::MemberRole,
 };
@@ -35,6 +35,15 @@ pub(super) struct Log {
     pub(super) made_at: Option<Timestamp>,
 }
 
+/// How the viewer came to be out of a channel.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Departure {
+    /// Not known while it is under way.
+    pub(super) at: Option<Timestamp>,
+    /// None of those who left by themselves.
+    pub(super) removed_by: Option<UserId>,
+}
+
 impl Chat {
     /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
     pub(super) async fn logs_of(
@@ -64,13 +73,15 @@ impl Chat {
         Ok((channels.chain(beside).collect(), roles))
     }
 
-    /// The channels that the viewer was in and is not any more, with when they left.
-    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<Vec<(ChannelId, Option<Timestamp>)>> {
+    /// The channels that the viewer was in and is not any more.
+    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<HashMap<ChannelId, Departure>> {
         let query =
             channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
                 channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
             );
         let rows = self.db.read(query.all(self.db.pool())).await?;
-        Ok(rows.into_iter().map(|row| (row.channel_id, row.left_at)).collect())
+        let departure =
+            |row: channel_members::Model| Departure { at: row.left_at, removed_by: row.removed_by };
+        Ok(rows.into_iter().map(|row| (row.channel_id, departure(row))).collect())
     }
 }

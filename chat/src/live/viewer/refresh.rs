@@ -1,12 +1,19 @@
 //! Following what the viewer comes into, and leaving what they go from.
 
-use std::{collections::HashSet, sync::atomic::Ordering};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use quikapp_entities::ChannelId;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::State;
-use crate::live::{Control, event::ResetReason, flow::RETRY};
+use super::{State, logs::Departure};
+use crate::{
+    Chat,
+    access::Viewer,
+    live::{Control, event::ResetReason, flow::RETRY},
+};
 
 impl State {
     pub(super) async fn control(&mut self, control: Result<Control, RecvError>) {
@@ -67,6 +74,8 @@ impl State {
         let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
         let gone: Vec<ChannelId> =
             self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
+        let departures =
+            if gone.is_empty() { HashMap::new() } else { departures(&self.chat, &self.viewer).await };
         for channel in gone {
             let Some(following) = self.followed.remove(&channel) else { continue };
             following.stop.abort();
@@ -75,7 +84,7 @@ impl State {
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
             if following.is_of_channel {
-                self.tell_left(channel, None);
+                self.tell_left(channel, departures.get(&channel).copied().unwrap_or_default());
             } else {
                 self.positions.remove(channel);
             }
@@ -101,6 +110,19 @@ impl State {
             let start = log.start.min(feed.position());
             self.begin_with(log, start);
             self.follow(log, feed, start.into());
+        }
+    }
+}
+
+/// How the viewer came to be out of channels. The line that says so may be hidden from them.
+async fn departures(chat: &Chat, viewer: &Viewer) -> HashMap<ChannelId, Departure> {
+    loop {
+        match chat.channels_left(viewer).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%error, "a viewer's stream waits for the store");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }

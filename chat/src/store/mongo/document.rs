@@ -417,6 +417,11 @@ impl<'a> From<&'a SystemEvent> for SystemDocument<'a> {
             SystemEvent::UserUpdated { user } => {
                 Self { r#type: "user_updated".into(), user: Some(binary(user.0)), ..Self::default() }
             }
+            SystemEvent::PreferencesChanged { channel } => Self {
+                r#type: "preferences_changed".into(),
+                channel: Some(binary(channel.0)),
+                ..Self::default()
+            },
             SystemEvent::ReadUpTo { channel, seq, message, since, at } => Self {
                 r#type: "read_up_to".into(),
                 channel: Some(binary(channel.0)),
@@ -450,6 +455,9 @@ impl TryFrom<SystemDocument<'_>> for SystemEvent {
             ("workspace_updated", ..) => Self::WorkspaceUpdated,
             ("channel_created", ..) if let Some(channel) = event.channel => {
                 Self::ChannelCreated { channel: ChannelId(uuid(channel)) }
+            }
+            ("preferences_changed", ..) if let Some(channel) = event.channel => {
+                Self::PreferencesChanged { channel: ChannelId(uuid(channel)) }
             }
             ("read_up_to", ..) if let (Some(channel), Some(read)) = (event.channel, event.read) => {
                 Self::ReadUpTo {
