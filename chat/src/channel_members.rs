@@ -198,7 +198,7 @@ impl Chat {
                         let member = member.ok_or(Fault::Domain(OUTSIDE))?;
                         let mut untold = Vec::new();
                         if preferences != ChannelPreferences::default() {
-                            untold.push(Untold::of_preferences(key, user));
+                            untold.push(Untold::of_membership(key, user));
                         }
                         outbox::keep(tx, &untold, now).await?;
                         Ok((member, untold))

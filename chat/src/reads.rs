@@ -3,8 +3,8 @@
 //! The cursors of a user in a workspace are entries of a log beside the channels, as a workspace's own log is: one entry
 //! for each channel, whose content is the cursor, and which takes the log's next tick at each change. So the cursor is in
 //! one place, one write of one document changes it and tells it, and a stream of the user's follows this log as it follows
-//! any other. Beside them there is an entry for each channel whose settings the user changed: it says no more than that, so
-//! that their devices look again. What is unread is not kept anywhere: it is counted.
+//! any other. Beside them there is an entry for each channel whose settings the user changed, or that they went out of: it
+//! says no more than that, so that their devices look again. What is unread is not kept anywhere: it is counted.
 
 mod unread;
 
@@ -40,8 +40,8 @@ fn entry(channel: ChannelId, user: UserId) -> MessageId {
     MessageId(derived(channel.0, user.0.as_u128().rotate_left(64)))
 }
 
-/// The entry in the same log that tells that a user's settings for a channel changed.
-pub(crate) fn preferences_entry(channel: ChannelId, user: UserId) -> MessageId {
+/// The entry in the same log that tells that a user's membership of a channel changed.
+pub(crate) fn membership_entry(channel: ChannelId, user: UserId) -> MessageId {
     MessageId(derived(channel.0, user.0.as_u128().rotate_left(32)))
 }
 

@@ -235,7 +235,7 @@ impl SystemEvent {
             Domain::ChannelCreated { .. }
             | Domain::WorkspaceUpdated
             | Domain::UserUpdated { .. }
-            | Domain::PreferencesChanged { .. }
+            | Domain::MembershipChanged { .. }
             | Domain::ReadUpTo { .. } => return None,
         };
         let changed = match event {

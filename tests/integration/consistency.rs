@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{Mode, SOON, Stream, User, World, both_modes, unique};
+use crate::support::{Item, Mode, SOON, Stream, User, World, both_modes, first_field, unique};
 
 both_modes!(
     a_channel_and_its_stream_agree_with_a_fresh_query,
@@ -108,15 +108,19 @@ async fn converge<S: PartialEq + std::fmt::Debug>(
     wanted: &S,
     mut fold: impl FnMut(&mut S, &Value),
 ) {
-    let folding = async {
-        while state != *wanted {
-            let item = stream.value().await;
-            assert_ne!(item["event"]["__typename"], "StreamReset", "{item}");
-            fold(&mut state, &item["event"]);
-        }
-    };
-    let reached = tokio::time::timeout(SOON, folding).await.is_ok();
-    assert!(reached, "the folded state\n{state:#?}\nnever became what a query says\n{wanted:#?}");
+    let deadline = tokio::time::Instant::now() + SOON;
+    let mut seen = Vec::new();
+    while state != *wanted {
+        let time = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let Some(item) = stream.item_within(time).await else {
+            panic!("{seen:#?}\nmade\n{state:#?}\nwhich never became what a query says\n{wanted:#?}");
+        };
+        let Item::Next(data) = item else { panic!("expected an item, got {item:#?}") };
+        let item = first_field(data);
+        assert_ne!(item["event"]["__typename"], "StreamReset", "{item}");
+        fold(&mut state, &item["event"]);
+        seen.push(item.to_string());
+    }
 }
 
 fn events(root: &str, arguments: &str) -> String {
@@ -255,7 +259,7 @@ async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode)
     let world = World::new(mode).await;
     let reader = world.member().await;
     let socket = reader.socket().await;
-    let document = "subscription($after: EventCursor) { viewerEvents(after: $after) { event { __typename
+    let document = "subscription($after: EventCursor) { viewerEvents(after: $after) { cursor seq replayed event { __typename
         ... on MemberJoined { channelId userId membership { lastReadMessageId channel { topic } } }
         ... on ReadStateChanged { channelId unread { lastReadMessageId } }
         ... on MemberLeft { channelId userId }

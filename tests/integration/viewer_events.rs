@@ -11,6 +11,7 @@ both_modes!(
     a_viewers_stream_goes_on_after_its_cursor,
     a_viewers_stream_follows_joins_and_leaves,
     what_happened_while_away_in_channels_joined_and_left_is_told,
+    a_channel_joined_and_left_since_the_cursor_is_told_as_left,
     workspaces_profiles_and_new_channels_are_told,
     a_workspace_that_two_admins_rename_is_told_twice,
     cursors_of_others_are_refused,
@@ -214,6 +215,43 @@ async fn what_happened_while_away_in_channels_joined_and_left_is_told(mode: Mode
     // Told once: the cursor behind it knows.
     let mut again = socket.subscribe(EVENTS, json!({ "after": items.last().unwrap()["cursor"] }));
     assert_eq!(replay(&mut again).await.len(), 1);
+}
+
+/// A query reads the cursor before the channels. Whoever comes into a channel in between, and is out of it again before
+/// they follow, has it in their list and not in their cursor.
+async fn a_channel_joined_and_left_since_the_cursor_is_told_as_left(mode: Mode) {
+    const ADD: &str =
+        "mutation($id: ID!, $user: ID!) { addChannelMembers(id: $id, userIds: [$user]) { __typename } }";
+    const REMOVE: &str =
+        "mutation($id: ID!, $user: ID!) { removeChannelMember(id: $id, userId: $user) { __typename } }";
+    let world = World::new(mode).await;
+    let reader = world.member().await;
+    let (gone, back) = (world.channel(&[]).await, world.channel(&[]).await);
+    let after = sync_cursor(&reader).await;
+    for channel in [&gone, &back] {
+        let of = json!({ "id": channel, "user": reader.id });
+        world.owner.query(ADD, of.clone()).await.ok();
+        world.owner.query(REMOVE, of).await.ok();
+    }
+    world.owner.query(ADD, json!({ "id": back, "user": reader.id })).await.ok();
+
+    let socket = reader.socket().await;
+    let mut stream = socket.subscribe(EVENTS, json!({ "after": after }));
+    let items = replay(&mut stream).await;
+    let left: Vec<_> = items.iter().filter(|item| is(item, "MemberLeft")).collect();
+    let of_gone: Vec<_> = left.iter().filter(|item| item["event"]["channelId"] == *gone).collect();
+    assert_eq!(of_gone.len(), 1, "{items:#?}");
+    assert_eq!(of_gone[0]["event"]["userId"], json!(reader.id));
+    assert_eq!(of_gone[0]["event"]["removedBy"], json!(world.owner.id));
+    let of_back = |item: &&Value| item["event"]["channelId"] == *back;
+    let last = items.iter().rfind(|item| of_back(item) && item["event"]["userId"] == json!(reader.id));
+    assert_eq!(last.unwrap()["event"]["__typename"], "MemberJoined", "{items:#?}");
+    let told = items.last().unwrap()["event"]["replayedCount"].as_u64().unwrap();
+    assert_eq!(told, items.len() as u64 - 1);
+
+    // It is behind the cursor then.
+    let mut stream = socket.subscribe(EVENTS, json!({ "after": items.last().unwrap()["cursor"] }));
+    assert_eq!(replay(&mut stream).await.len(), 1);
 }
 
 async fn workspaces_profiles_and_new_channels_are_told(mode: Mode) {

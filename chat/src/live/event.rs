@@ -46,8 +46,8 @@ pub enum Event {
     WorkspaceUpdated(WorkspaceId),
     /// Somebody's profile changed.
     UserUpdated(UserId),
-    /// The viewer's own settings for a channel changed; with the viewer.
-    PreferencesChanged(ChannelId, UserId),
+    /// The viewer's own membership of a channel changed, by its settings or its end; with the viewer.
+    MembershipChanged(ChannelId, UserId),
     /// What the viewer has read of a channel changed.
     ReadStateChanged(ChannelId),
     /// Everything that was missed has been told.
@@ -118,8 +118,8 @@ pub(super) fn events(told: &Told, replayed: bool) -> VecDeque<Item> {
         Some(SystemEvent::ChannelCreated { channel }) => Some(Event::ChannelCreated(*channel)),
         Some(SystemEvent::WorkspaceUpdated) => Some(Event::WorkspaceUpdated(message.key.workspace)),
         Some(SystemEvent::UserUpdated { user }) => Some(Event::UserUpdated(*user)),
-        Some(SystemEvent::PreferencesChanged { channel }) => {
-            Some(Event::PreferencesChanged(*channel, message.author))
+        Some(SystemEvent::MembershipChanged { channel }) => {
+            Some(Event::MembershipChanged(*channel, message.author))
         }
         Some(SystemEvent::ReadUpTo { channel, .. }) => Some(Event::ReadStateChanged(*channel)),
         _ => None,

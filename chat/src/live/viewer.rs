@@ -18,7 +18,10 @@ use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, workspace_members::Mem
 use tokio::sync::broadcast::Receiver;
 
 pub use self::logs::workspace_log;
-use self::logs::{Departure, Log};
+use self::{
+    logs::{Departure, Log},
+    refresh::departures,
+};
 use crate::{
     Chat, Error, Result,
     access::Viewer,
@@ -137,7 +140,7 @@ impl State {
         self.catching_up = Some((HashSet::new(), 0));
         let mut left = HashMap::new();
         if !after.are_among(keys.iter().map(|key| key.channel)) {
-            left = self.chat.channels_left(&self.viewer).await?;
+            left = self.chat.channels_left(&self.viewer, None).await?;
             left.retain(|channel, _| !keys.iter().any(|key| key.channel == *channel));
         }
         // Each item's cursor has to tell of everything that comes behind it.
@@ -285,6 +288,9 @@ impl State {
             Event::ChannelCreated(created) if !Box::pin(self.may_tell_of(key.workspace, created)).await => {
                 return;
             }
+            Event::MembershipChanged(of, _) if !self.followed.contains_key(&of) => {
+                return Box::pin(self.take_departure(of)).await;
+            }
             Event::MemberLeft(user, _) if user == self.viewer.user() => {
                 self.left.insert(channel);
             }
@@ -299,6 +305,21 @@ impl State {
             None => item.replayed = false,
         }
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
+    }
+
+    /// Takes it that a membership changed of a channel that is not followed: the viewer may have come into it and gone
+    /// again since their cursor, which does not know it then, while what they loaded behind the cursor does.
+    async fn take_departure(&mut self, channel: ChannelId) {
+        if self.left.contains(&channel) {
+            return;
+        }
+        let departures = departures(&self.chat, &self.viewer, Some(channel)).await;
+        if let Some(departure) = departures.get(&channel) {
+            if let Some((_, count)) = &mut self.catching_up {
+                *count += 1;
+            }
+            self.tell_left(channel, *departure);
+        }
     }
 
     /// Whether the viewer is to be told that a channel of the workspace was made: once, and only if they may see it.

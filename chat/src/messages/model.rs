@@ -128,8 +128,9 @@ pub enum SystemEvent {
         /// Whose.
         user: UserId,
     },
-    /// The author's own settings for a channel changed; only in their own read log.
-    PreferencesChanged {
+    /// The author's own membership of a channel is not as it was, its settings changed or it ended; only in their own
+    /// read log.
+    MembershipChanged {
         /// Which one.
         channel: ChannelId,
     },

@@ -11,7 +11,7 @@ use crate::{
     database::Fault,
     live::{Control, viewer::workspace_log},
     messages::model::{ChannelKey, SystemEvent},
-    reads::{preferences_entry, read_log},
+    reads::{membership_entry, read_log},
 };
 
 /// What is to be told.
@@ -54,9 +54,9 @@ impl Untold {
         Self::new(workspace_log(workspace), author, Notice::Entry(event))
     }
 
-    /// Somebody's own settings for a channel are not as they were; for their own devices only.
-    pub(crate) fn of_preferences(key: ChannelKey, user: UserId) -> Self {
-        let event = SystemEvent::PreferencesChanged { channel: key.channel };
+    /// Somebody's own membership of a channel is not as it was; for their own devices only.
+    pub(crate) fn of_membership(key: ChannelKey, user: UserId) -> Self {
+        let event = SystemEvent::MembershipChanged { channel: key.channel };
         Self::new(read_log(key.workspace, user), user, Notice::Entry(event))
     }
 
@@ -84,14 +84,16 @@ impl Untold {
         users.iter().map(line).collect()
     }
 
-    /// The lines of somebody who went out of a channel, which may have got a new owner by that.
+    /// The lines of somebody who went out of a channel, which may have got a new owner by that. Who went is told in their
+    /// own log too: a stream of theirs that never knew the channel does not read the channel's.
     pub(crate) fn departed(
         key: ChannelKey,
         author: UserId,
         (user, removed_by): (UserId, Option<UserId>),
         heir: Option<UserId>,
     ) -> Vec<Self> {
-        let mut lines = vec![Self::line(key, author, SystemEvent::MemberLeft { user, removed_by })];
+        let line = Self::line(key, author, SystemEvent::MemberLeft { user, removed_by });
+        let mut lines = vec![line, Self::of_membership(key, user)];
         if let Some(user) = heir {
             let event = SystemEvent::MemberChanged { user, role: MemberRole::Owner };
             lines.push(Self::line(key, author, event));
@@ -108,7 +110,7 @@ impl Untold {
                 | SystemEvent::MemberChanged { user, .. }
                 | SystemEvent::UserUpdated { user } => user.0,
                 SystemEvent::ChannelCreated { channel }
-                | SystemEvent::PreferencesChanged { channel }
+                | SystemEvent::MembershipChanged { channel }
                 | SystemEvent::ReadUpTo { channel, .. } => channel.0,
                 SystemEvent::ChannelUpdated { .. } | SystemEvent::WorkspaceUpdated => self.key.channel.0,
             },
@@ -118,8 +120,8 @@ impl Untold {
 
     /// The id of the entry that it is told with.
     pub(super) fn entry(&self) -> MessageId {
-        if let Notice::Entry(SystemEvent::PreferencesChanged { channel }) = &self.notice {
-            return preferences_entry(*channel, self.author);
+        if let Notice::Entry(SystemEvent::MembershipChanged { channel }) = &self.notice {
+            return membership_entry(*channel, self.author);
         }
         let part = self.subject().as_u128().rotate_left(64);
         MessageId(Uuid::from_u128(self.key.workspace.0.as_u128() ^ part))

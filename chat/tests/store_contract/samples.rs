@@ -177,7 +177,7 @@ pub(crate) fn everything(key: ChannelKey) -> Vec<Message> {
         SystemEvent::ChannelCreated { channel: ChannelId(Uuid::now_v7()) },
         SystemEvent::WorkspaceUpdated,
         SystemEvent::UserUpdated { user: user() },
-        SystemEvent::PreferencesChanged { channel: ChannelId(Uuid::now_v7()) },
+        SystemEvent::MembershipChanged { channel: ChannelId(Uuid::now_v7()) },
         SystemEvent::ReadUpTo {
             channel: ChannelId(Uuid::now_v7()),
             seq: 1 << 40,

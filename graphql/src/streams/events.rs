@@ -315,7 +315,7 @@ impl From<Happening> for StreamItem {
                 StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
             }
             // The item is of the viewer's own log, the membership of that channel.
-            Event::PreferencesChanged(of, user) => {
+            Event::MembershipChanged(of, user) => {
                 let (channel_id, user_id, of) = (ids::id(of), ids::id(user), (of, user));
                 StreamEvent::MemberUpdated(MemberUpdated { channel_id, user_id, of })
             }

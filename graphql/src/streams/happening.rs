@@ -71,7 +71,7 @@ impl Happening {
             Event::WorkspaceUpdated(_) => 8,
             Event::UserUpdated(_) => 9,
             // These are the viewer's alone, and must not make the selection so for what others share.
-            Event::PreferencesChanged(..)
+            Event::MembershipChanged(..)
             | Event::ReadStateChanged(_)
             | Event::CaughtUp(_)
             | Event::Reset(_) => return None,

@@ -14,7 +14,7 @@ mod world;
 pub(crate) use client::{Answer, Client};
 pub(crate) use names::{client_message_id, email, unique};
 pub(crate) use server::{Program, Server, run};
-pub(crate) use socket::{Item, Socket, Stream};
+pub(crate) use socket::{Item, Socket, Stream, first_field};
 pub(crate) use stores::{ServerSet, Stores};
 pub(crate) use suite::{Mode, Skip, Suite, both_modes, servers_only};
 pub(crate) use wait::{SOON, eventually};

@@ -248,7 +248,7 @@ impl Stream {
     }
 }
 
-fn first_field(data: Value) -> Value {
+pub(crate) fn first_field(data: Value) -> Value {
     match data {
         Value::Object(fields) => fields.into_iter().next().map_or(Value::Null, |(_, value)| value),
         other => other,

@@ -7,7 +7,7 @@ use quikapp_entities::{
     channel_members::{self, MembershipStatus},
     workspace_members::MemberRole,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait};
 
 use crate::{
     Chat, Result,
@@ -73,12 +73,18 @@ impl Chat {
         Ok((channels.chain(beside).collect(), roles))
     }
 
-    /// The channels that the viewer was in and is not any more.
-    pub(super) async fn channels_left(&self, viewer: &Viewer) -> Result<HashMap<ChannelId, Departure>> {
-        let query =
-            channel_members::Entity::find().filter(channel_members::Column::UserId.eq(viewer.user())).filter(
+    /// The channels that the viewer was in and is not any more: all of them, or the one asked for if it is among them.
+    pub(super) async fn channels_left(
+        &self,
+        viewer: &Viewer,
+        channel: Option<ChannelId>,
+    ) -> Result<HashMap<ChannelId, Departure>> {
+        let query = channel_members::Entity::find()
+            .filter(channel_members::Column::UserId.eq(viewer.user()))
+            .filter(
                 channel_members::Column::Status.is_in([MembershipStatus::Left, MembershipStatus::Removed]),
-            );
+            )
+            .apply_if(channel, |query, channel| query.filter(channel_members::Column::ChannelId.eq(channel)));
         let rows = self.db.read(query.all(self.db.pool())).await?;
         let departure =
             |row: channel_members::Model| Departure { at: row.left_at, removed_by: row.removed_by };

@@ -75,7 +75,7 @@ impl State {
         let gone: Vec<ChannelId> =
             self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
         let departures =
-            if gone.is_empty() { HashMap::new() } else { departures(&self.chat, &self.viewer).await };
+            if gone.is_empty() { HashMap::new() } else { departures(&self.chat, &self.viewer, None).await };
         for channel in gone {
             let Some(following) = self.followed.remove(&channel) else { continue };
             following.stop.abort();
@@ -114,10 +114,14 @@ impl State {
     }
 }
 
-/// How the viewer came to be out of channels. The line that says so may be hidden from them.
-async fn departures(chat: &Chat, viewer: &Viewer) -> HashMap<ChannelId, Departure> {
+/// How the viewer came to be out of channels, or of one. The line that says so may be hidden from them.
+pub(super) async fn departures(
+    chat: &Chat,
+    viewer: &Viewer,
+    channel: Option<ChannelId>,
+) -> HashMap<ChannelId, Departure> {
     loop {
-        match chat.channels_left(viewer).await {
+        match chat.channels_left(viewer, channel).await {
             Ok(found) => return found,
             Err(error) => {
                 tracing::debug!(%error, "a viewer's stream waits for the store");

@@ -417,8 +417,8 @@ impl<'a> From<&'a SystemEvent> for SystemDocument<'a> {
             SystemEvent::UserUpdated { user } => {
                 Self { r#type: "user_updated".into(), user: Some(binary(user.0)), ..Self::default() }
             }
-            SystemEvent::PreferencesChanged { channel } => Self {
-                r#type: "preferences_changed".into(),
+            SystemEvent::MembershipChanged { channel } => Self {
+                r#type: "membership_changed".into(),
                 channel: Some(binary(channel.0)),
                 ..Self::default()
             },
@@ -456,8 +456,8 @@ impl TryFrom<SystemDocument<'_>> for SystemEvent {
             ("channel_created", ..) if let Some(channel) = event.channel => {
                 Self::ChannelCreated { channel: ChannelId(uuid(channel)) }
             }
-            ("preferences_changed", ..) if let Some(channel) = event.channel => {
-                Self::PreferencesChanged { channel: ChannelId(uuid(channel)) }
+            ("membership_changed", ..) if let Some(channel) = event.channel => {
+                Self::MembershipChanged { channel: ChannelId(uuid(channel)) }
             }
             ("read_up_to", ..) if let (Some(channel), Some(read)) = (event.channel, event.read) => {
                 Self::ReadUpTo {
