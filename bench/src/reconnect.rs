@@ -35,8 +35,8 @@ use crate::{
 const OTHERS: usize = 25;
 /// What each that comes back has missed.
 const MISSED: u64 = 100;
-/// Messages a second that are live.
-const RATE: u64 = 20;
+/// Messages a second that are live: enough that the slowest hundredth of a round is more than one of them.
+const RATE: u64 = 100;
 /// A reconnect may be over faster than there are messages to measure by.
 const AT_LEAST: Duration = Duration::from_secs(1);
 const LIVE: u64 = 910_000_000_000;
@@ -76,11 +76,12 @@ pub(crate) async fn run(bench: &mut Bench<'_>) -> Result<Section> {
         let quiet = now();
         sleep(bench.scale.time).await;
         let began = now();
-        let storm = storm(bench, &behind, &cursor).await?;
+        let (storm, back) = storm(bench, &behind, &cursor).await?;
         account += storm.account;
         sleep(AT_LEAST.saturating_sub(storm.usage.elapsed)).await;
         storms.push((quiet, began, now(), storm));
-        // Those who came back go away again; that is not measured.
+        // Those who came back go away again, all at once; that is not measured.
+        drop(back);
         sleep(AT_LEAST).await;
     }
     live.is_over.store(true, Relaxed);
@@ -138,7 +139,8 @@ struct Storm {
     usage: Usage,
 }
 
-async fn storm(bench: &Bench<'_>, channel: &Arc<str>, cursor: &Arc<str>) -> Result<Storm> {
+/// Returns the sockets too: a client that comes back stays.
+async fn storm(bench: &Bench<'_>, channel: &Arc<str>, cursor: &Arc<str>) -> Result<(Storm, Vec<Socket>)> {
     let meter = Meter::start(&bench.processes);
     let start = Instant::now();
     let mut clients = JoinSet::new();
@@ -150,17 +152,18 @@ async fn storm(bench: &Bench<'_>, channel: &Arc<str>, cursor: &Arc<str>) -> Resu
             let mut receipts = Receipts::from(BEHIND);
             socket.follow(&channel, &cursor).await?;
             catch_up(&mut socket, &mut receipts).await?;
-            // Kept open: a client that comes back stays.
             Ok((load::micros_since(start), receipts.account(MISSED), socket))
         });
     }
     let clients = load::gather(clients).await?;
     let usage = meter.read();
-    let mut account = Account::default();
-    for (_, of_one, _) in &clients {
-        account += *of_one;
+    let (mut times, mut account, mut sockets) = (Vec::new(), Account::default(), Vec::new());
+    for (time, of_one, socket) in clients {
+        times.push(time);
+        account += of_one;
+        sockets.push(socket);
     }
-    Ok(Storm { times: clients.iter().map(|(time, ..)| *time).collect(), account, usage })
+    Ok((Storm { times, account, usage }, sockets))
 }
 
 /// The others: subscribers of a channel in which somebody talks all the time.
