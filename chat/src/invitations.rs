@@ -20,9 +20,10 @@ use crate::{
     channel_members::{key_of, rows},
     database::Fault,
     error::Validation,
+    live::viewer::workspace_log,
     messages::model::ChannelKey,
     outbox::{self, Untold},
-    workspaces::{insert_member, settings::Settings},
+    workspaces::{Entry, insert_member, settings::Settings},
 };
 
 /// How long an invitation lasts unless told otherwise.
@@ -150,13 +151,16 @@ impl Chat {
         let general = self.db.read(general.one(self.db.pool())).await?.ok_or(Error::Internal)?;
         let (chat, key) = (self.clone(), key_of(&general));
         to_the_end(async move {
-            let joined_seq = chat.log.head(key).await?.seq;
+            let heads = Heads {
+                workspace: chat.log.head(workspace_log(workspace)).await?.seq,
+                general: chat.log.head(key).await?.seq,
+            };
             let invitation = Arc::new(invitation);
             let untold = chat
                 .db
                 .write(move |tx| {
                     let invitation = Arc::clone(&invitation);
-                    Box::pin(async move { admit(tx, &invitation, user, key, joined_seq, now).await })
+                    Box::pin(async move { admit(tx, &invitation, user, key, heads, now).await })
                 })
                 .await?;
             chat.tell(untold).await;
@@ -167,6 +171,15 @@ impl Chat {
     }
 }
 
+/// The last ticks before somebody came in.
+#[derive(Clone, Copy)]
+struct Heads {
+    /// Of the workspace's own log.
+    workspace: i64,
+    /// Of its general channel.
+    general: i64,
+}
+
 /// Makes somebody a member of the workspace and its general channel; without effect if they were one already. Gives what is
 /// to be told.
 async fn admit(
@@ -174,7 +187,7 @@ async fn admit(
     invitation: &invitations::Model,
     user: UserId,
     general: ChannelKey,
-    joined_seq: i64,
+    heads: Heads,
     now: Timestamp,
 ) -> std::result::Result<Vec<Untold>, Fault> {
     let workspace = invitation.workspace_id;
@@ -194,7 +207,8 @@ async fn admit(
             .exec(tx)
             .await?;
     }
-    insert_member(tx, workspace, user, invitation.role, Some(invitation.created_by), now).await?;
+    let entry = Entry { joined_seq: heads.workspace, invited_by: Some(invitation.created_by) };
+    insert_member(tx, workspace, (user, invitation.role), entry, now).await?;
     workspaces::Entity::update_many()
         .col_expr(workspaces::Column::MemberCount, rows::plus(workspaces::Column::MemberCount, 1))
         .filter(workspaces::Column::Id.eq(workspace))
@@ -202,7 +216,7 @@ async fn admit(
         .await?;
     let channel = rows::lock_channel(tx, general.channel).await?;
     let people = [(user, rows::role_on_entry(invitation.role))];
-    let (_, entered) = rows::enter(tx, &channel, &people, joined_seq, now).await?;
+    let (_, entered) = rows::enter(tx, &channel, &people, heads.general, now).await?;
     let mut untold = vec![Untold::access(workspace, None, [user], user)];
     untold.extend(Untold::entered(general, user, &entered));
     outbox::keep(tx, &untold, now).await?;

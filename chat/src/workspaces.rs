@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use quikapp_entities::{
-    ChannelId, Timestamp, WorkspaceId,
+    ChannelId, Timestamp, UserId, WorkspaceId,
     channels::ChannelType,
     workspace_members::{self, MemberRole},
     workspaces::{self, WorkspacePlan},
@@ -118,7 +118,8 @@ impl Chat {
                 Box::pin(async move {
                     let row = workspace.as_ref().clone().into_active_model().reset_all();
                     workspaces::Entity::insert(row).exec_without_returning(tx).await?;
-                    insert_member(tx, id, owner, MemberRole::Owner, None, now).await?;
+                    let entry = Entry { joined_seq: 0, invited_by: None };
+                    insert_member(tx, id, (owner, MemberRole::Owner), entry, now).await?;
                     channels::insert(tx, &general, &[(owner, MemberRole::Owner)]).await?;
                     let untold = vec![Untold::access(id, None, [owner], owner)];
                     outbox::keep(tx, &untold, now).await?;
@@ -197,17 +198,30 @@ impl Chat {
     }
 }
 
+/// How somebody comes into a workspace.
+pub(crate) struct Entry {
+    /// The tick of the workspace's own log, read before.
+    pub(crate) joined_seq: i64,
+    /// None of who made it.
+    pub(crate) invited_by: Option<UserId>,
+}
+
 /// Writes a new row of `workspace_members`; the counter is the caller's.
 pub(crate) async fn insert_member(
     tx: &sea_orm::DatabaseTransaction,
     workspace: WorkspaceId,
-    user: quikapp_entities::UserId,
-    role: MemberRole,
-    invited_by: Option<quikapp_entities::UserId>,
+    (user, role): (UserId, MemberRole),
+    Entry { joined_seq, invited_by }: Entry,
     now: Timestamp,
 ) -> std::result::Result<(), Fault> {
-    let row =
-        workspace_members::Model { workspace_id: workspace, user_id: user, role, joined_at: now, invited_by };
+    let row = workspace_members::Model {
+        workspace_id: workspace,
+        user_id: user,
+        role,
+        joined_at: now,
+        joined_seq: Some(joined_seq),
+        invited_by,
+    };
     workspace_members::Entity::insert(row.into_active_model().reset_all()).exec_without_returning(tx).await?;
     Ok(())
 }

@@ -37,6 +37,8 @@ pub struct Model {
     pub user_id: UserId,
     pub role: MemberRole,
     pub joined_at: Timestamp,
+    /// The tick of the workspace's own log behind which they came in; none where it is not known.
+    pub joined_seq: Option<i64>,
     pub invited_by: Option<UserId>,
 }
 

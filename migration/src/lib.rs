@@ -6,6 +6,7 @@ mod m0002_workspaces;
 mod m0003_channels;
 mod m0004_presence;
 mod m0005_outbox;
+mod m0006_workspace_joining;
 mod run;
 mod table;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_channels::Migration),
             Box::new(m0004_presence::Migration),
             Box::new(m0005_outbox::Migration),
+            Box::new(m0006_workspace_joining::Migration),
         ]
     }
 }

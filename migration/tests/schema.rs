@@ -207,7 +207,7 @@ async fn goes_up_down_and_up_again() {
         migrate(db).await.unwrap();
         assert_eq!(tables(db).await, TABLES);
         migrate(db).await.unwrap();
-        rollback(db, Some(1)).await.unwrap();
+        rollback(db, Some(2)).await.unwrap();
         assert!(!tables(db).await.contains(&"outbox".to_owned()));
         migrate(db).await.unwrap();
         rollback(db, None).await.unwrap();
@@ -294,6 +294,7 @@ async fn rows_read_back_as_written() {
             user_id: user.id,
             role: workspace_members::MemberRole::Owner,
             joined_at: Timestamp(5),
+            joined_seq: Some(7),
             invited_by: Some(user.id),
         };
         insert(db, member.clone()).await.unwrap();

@@ -13,6 +13,7 @@ both_modes!(
     what_happened_while_away_in_channels_joined_and_left_is_told,
     a_channel_joined_and_left_since_the_cursor_is_told_as_left,
     workspaces_profiles_and_new_channels_are_told,
+    what_happened_to_a_workspace_since_it_was_joined_is_told,
     a_workspace_that_two_admins_rename_is_told_twice,
     cursors_of_others_are_refused,
     who_removed_the_viewer_is_told,
@@ -296,6 +297,30 @@ async fn workspaces_profiles_and_new_channels_are_told(mode: Mode) {
     assert_eq!((count("UserUpdated"), count("WorkspaceUpdated"), count("ChannelCreated")), (1, 1, 1));
     let text = serde_json::to_string(&items).unwrap();
     assert!(text.contains(&name) && !text.contains("Grace") && !text.contains(&private));
+}
+
+/// Whoever accepts an invitation sees the workspace as it is then; a cursor of before is told what came afterwards.
+async fn what_happened_to_a_workspace_since_it_was_joined_is_told(mode: Mode) {
+    const RENAME: &str = "mutation($id: ID!, $name: String!) { updateWorkspace(id: $id, input: { name: $name }) { __typename } }";
+    const PROFILE: &str = "mutation { updateProfile(input: { displayName: \"Somebody\" }) { __typename } }";
+    let (world, other) = (World::new(mode).await, World::new(mode).await);
+    let reader = world.member().await;
+    let after = sync_cursor(&reader).await;
+    other.owner.query(PROFILE, json!({})).await.ok();
+    let accept = "mutation($token: String!) { acceptInvitation(token: $token) { __typename } }";
+    reader.query(accept, json!({ "token": other.invitation("MEMBER").await })).await.ok();
+    let name = unique("Renamed");
+    other.owner.query(RENAME, json!({ "id": other.workspace, "name": name })).await.ok();
+    let open = other.channel(&[]).await;
+
+    let socket = reader.socket().await;
+    let items = replay(&mut socket.subscribe(EVENTS, json!({ "after": after }))).await;
+    let of_workspace = |item: &&Value| item["event"]["workspaceId"] == json!(other.workspace);
+    let renamed: Vec<_> = items.iter().filter(of_workspace).collect();
+    assert_eq!(renamed.len(), 1, "{items:#?}");
+    assert_eq!(renamed[0]["event"]["workspace"]["name"], json!(name));
+    assert!(items.iter().any(|item| is(item, "ChannelCreated") && item["event"]["channelId"] == open));
+    assert!(!items.iter().any(|item| is(item, "UserUpdated")), "of before the joining: {items:#?}");
 }
 
 async fn a_workspace_that_two_admins_rename_is_told_twice(mode: Mode) {

@@ -128,6 +128,7 @@ async fn enter(
             user_id: *user,
             role,
             joined_at: now,
+            joined_seq: None,
             invited_by: None,
         }
         .into_active_model()

@@ -157,7 +157,6 @@ impl State {
         let mut pending = HashSet::new();
         for (log, feed) in logs.into_iter().zip(feeds) {
             let known = after.get(log.key.channel);
-            // A workspace that is new to the stream has its own log told from now on.
             let start = known.clone().unwrap_or_else(|| log.start.min(feed.position()).into());
             if start.head() > feed.position() && start.head() > self.chat.log.head(log.key).await?.seq {
                 self.end(ResetReason::EpochChanged);

@@ -51,13 +51,9 @@ impl Chat {
         viewer: &Viewer,
         workspace: Option<WorkspaceId>,
     ) -> Result<(Vec<Log>, HashMap<WorkspaceId, MemberRole>)> {
-        let members = self.workspaces_where(viewer, |query| query).await?;
-        let is_asked_for = |id: WorkspaceId| workspace.is_none_or(|only| only == id);
-        let roles: HashMap<_, _> = members
-            .iter()
-            .filter(|member| is_asked_for(member.id()))
-            .map(|member| (member.id(), member.role()))
-            .collect();
+        let mut members = self.workspaces_where(viewer, |query| query).await?;
+        members.retain(|member| workspace.is_none_or(|only| only == member.id()));
+        let roles = members.iter().map(|member| (member.id(), member.role())).collect();
         let channels = self.channels_where(viewer, |query| present_in(query, workspace)).await?;
         let channels = channels.into_iter().map(|visible| Log {
             key: visible.key(),
@@ -65,10 +61,11 @@ impl Chat {
             start: visible.joined_seq().unwrap_or(0),
             made_at: Some(visible.channel().created_at),
         });
-        let beside = roles.keys().flat_map(|id| {
+        let beside = members.iter().flat_map(|member| {
             let log = |key, start| Log { key, floor: 0, start, made_at: None };
+            let joined_seq = member.membership().joined_seq.unwrap_or(i64::MAX);
             // All of the read log is the viewer's own, and it is short.
-            [log(workspace_log(*id), i64::MAX), log(read_log(*id, viewer.user()), 0)]
+            [log(workspace_log(member.id()), joined_seq), log(read_log(member.id(), viewer.user()), 0)]
         });
         Ok((channels.chain(beside).collect(), roles))
     }
