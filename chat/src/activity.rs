@@ -114,17 +114,13 @@ impl Copying {
         }
     }
 
+    /// Copies what was told so far. What is told meanwhile waits for the next time, or the copying would never rest while
+    /// somebody writes.
     async fn copy_all(&mut self) {
-        loop {
-            // Also after a failure: while a store is away what is told comes together here, and does not pile up.
-            while let Ok(next) = self.changed.try_recv() {
-                note(&mut self.due, next);
-            }
+        self.take_in();
+        while !self.due.is_empty() {
             let part: Vec<_> =
                 self.due.iter().map(|(key, counters)| (*key, *counters)).take(AT_ONCE).collect();
-            if part.is_empty() {
-                return;
-            }
             let unknown: Vec<_> =
                 part.iter().filter(|(_, counters)| counters.is_none()).map(|(key, _)| *key).collect();
             let known: Vec<_> = part.iter().filter_map(|(_, counters)| *counters).collect();
@@ -137,8 +133,16 @@ impl Copying {
                 Err(error) => {
                     tracing::warn!(%error, "channel counters are late");
                     tokio::time::sleep(RETRY).await;
+                    // While a store is away what is told comes together here, and does not pile up.
+                    self.take_in();
                 }
             }
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Ok(next) = self.changed.try_recv() {
+            note(&mut self.due, next);
         }
     }
 }

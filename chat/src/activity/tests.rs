@@ -121,3 +121,29 @@ async fn what_is_told_while_a_store_is_away_comes_together() {
         assert!(copying.due.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_while_it_copies_waits_for_the_next_time() {
+    for world in World::all().await {
+        let key = channel(&world).await;
+        let (told_to, changed) = mpsc::unbounded_channel();
+        let mut copying = Copying {
+            db: world.chat.db.clone(),
+            store: Arc::clone(&world.chat.store),
+            changed,
+            asked: mpsc::channel(1).1,
+            due: HashMap::new(),
+        };
+        let mut copied = std::pin::pin!(copying.copy_all());
+        let mut seq = 1_000;
+        // Somebody writes each time that the database gives an answer.
+        std::future::poll_fn(|cx| {
+            seq += 1;
+            assert!(seq < 2_000, "it goes on for as long as somebody writes");
+            told_to.send(told(key, seq)).unwrap();
+            copied.as_mut().poll(cx)
+        })
+        .await;
+        assert_eq!(log_seq(&world, key).await, 1_001);
+    }
+}
