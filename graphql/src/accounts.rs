@@ -20,6 +20,7 @@ use crate::{
     inputs::change,
     reads::UnreadSummary,
     scalars::{DateTime, EventCursor, URL},
+    sync,
     users::User,
     workspaces::{self, WorkspaceConnection},
 };
@@ -55,7 +56,7 @@ impl Viewer {
         Ok(ctx.loaders()?.user(self.viewer.user()).await?.mfa_enabled)
     }
 
-    /// The position of everything that the viewer is a member of, read before all else below `viewer`: follow
+    /// The position of everything that the viewer is a member of, read before all else that the query asks for: follow
     /// `viewerEvents` after it, and nothing is missed in between.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
         let chat = ctx.chat()?;
@@ -222,13 +223,7 @@ impl AccountQuery {
     /// Whoever asks; null without valid credentials.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Viewer>> {
         let Some(viewer) = ctx.identity()?.get() else { return Ok(None) };
-        // Only who goes on from here needs the positions, and they have to be older than everything below.
-        let positions = if ctx.look_ahead().field("syncCursor").exists() {
-            Some(ctx.chat()?.viewer_positions(&viewer).await?)
-        } else {
-            None
-        };
-        Ok(Some(Viewer { viewer, positions }))
+        Ok(Some(Viewer { viewer, positions: sync::viewer(ctx).transpose()? }))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     messages::Message,
     paging,
     scalars::{BigInt, DateTime, EventCursor},
+    sync,
     users::User,
     workspaces::Workspace,
 };
@@ -177,8 +178,9 @@ impl Channel {
         self.visible.membership().cloned().map(ChannelMembership::from)
     }
 
-    /// The channel's position, read before the channel and what you ask of it: follow `channelEvents` after it, and nothing
-    /// is missed in between. In lists it may be a second old, so that what you just read may be told once more.
+    /// The channel's position, read before the channel and what you ask of it, and before all else that the query asks for
+    /// where it names the channel: follow `channelEvents` after it, and nothing is missed in between. In lists it may be a
+    /// second old, so that what you just read may be told once more.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
         cursors::channel(ctx, self.visible.key().channel, self.position)
     }
@@ -220,14 +222,11 @@ impl Channel {
 }
 
 impl Channel {
-    /// A channel by id, for a query that begins with it: its position is read first, if the query wants to go on from it.
+    /// A channel by id, for a query that begins with it.
     pub(crate) async fn find(ctx: &Context<'_>, id: ChannelId) -> Result<Self> {
-        let (chat, viewer) = (ctx.chat()?, ctx.viewer()?);
-        if !ctx.look_ahead().field("syncCursor").exists() {
-            return Ok(chat.visible_channel(&viewer, id).await?.into());
-        }
-        let position = chat.position(&chat.channel_reader(&viewer, id).await?).await?;
-        Ok(Self { position, ..chat.visible_channel(&viewer, id).await?.into() })
+        let position = sync::channel(ctx, id).transpose()?;
+        let channel = Self::from(ctx.chat()?.visible_channel(&ctx.viewer()?, id).await?);
+        Ok(Self { position: position.unwrap_or(channel.position), ..channel })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     messages::Message,
     paging::{self, PageInfo},
     scalars::EventCursor,
+    sync,
 };
 
 /// Page size where none is given.
@@ -106,15 +107,16 @@ impl MessageConnection {
     ) -> Result<(HistoryPage, EventCursor)> {
         let request = arguments.request()?;
         // Only who follows the channel from here needs the position, and it has to be the older of the two.
-        let position = if ctx.look_ahead().field("syncCursor").exists() {
-            ctx.chat()?.position(reader).await?
-        } else {
-            0
+        let start = sync::channel(ctx, reader.key().channel).transpose()?;
+        let position = match start {
+            Some(start) => start,
+            None if ctx.look_ahead().field("syncCursor").exists() => ctx.chat()?.position(reader).await?,
+            None => 0,
         };
         let page = ctx.chat()?.history(reader, scope, request).await?;
         let position = match root {
             // What is shown of the thread beside its replies was read before the position.
-            Some(root) if position > 0 => {
+            Some(root) if start.is_none() && position > 0 => {
                 let now = ctx.chat()?.messages(reader.viewer(), &[root.api_id()]).await?;
                 let is_same = now.values().any(|now| now.seq == root.seq);
                 if is_same { position } else { position.min(root.seq) }

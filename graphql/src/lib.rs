@@ -31,6 +31,7 @@ mod reads;
 mod scalars;
 mod server;
 mod streams;
+mod sync;
 mod threads;
 mod typing;
 mod users;

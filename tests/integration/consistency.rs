@@ -142,17 +142,32 @@ struct Screen {
     messages: Messages,
 }
 
-async fn screen(user: &User, channel: &str) -> (Screen, Value) {
+/// The same screen, asked for as programs do whose parts each ask for what they need: the fields that stand in several
+/// fragments are one to whoever reads the answer, and the cursor is of before all of them.
+const SCREENS: [&str; 4] = [
+    "query($id: ID!) { channel(id: $id) { syncCursor ...Head ...Page } }",
+    "query($id: ID!) { ...Whole ...Cursor } fragment Whole on Query { channel(id: $id) { ...Head ...Page } }
+        fragment Cursor on Query { channel(id: $id) { syncCursor } }",
+    "query($id: ID!) { channel(id: $id) { ...Page messages(first: 100) { syncCursor } } channel(id: $id) { ...Head } }",
+    "query($id: ID!) { channel(id: $id) { ...Head ...Page ...Cursor } }
+        fragment Cursor on Channel { messages(first: 100) { syncCursor } }",
+];
+
+async fn screen(user: &User, channel: &str, random: &mut StdRng) -> (Screen, Value) {
     let document = format!(
-        "query($id: ID!) {{ channel(id: $id) {{ syncCursor topic messages(first: 100) {{ nodes {{ {MESSAGE} }} }} }} }}"
+        "{} fragment Head on Channel {{ topic }}
+        fragment Page on Channel {{ messages(first: 100) {{ nodes {{ {MESSAGE} }} }} }}",
+        SCREENS.choose(random).unwrap()
     );
     let data = user.query(&document, json!({ "id": channel })).await.ok();
+    let channel = &data["channel"];
     let mut messages = Messages::new();
-    for message in data["channel"]["messages"]["nodes"].as_array().unwrap() {
+    for message in channel["messages"]["nodes"].as_array().unwrap() {
         upsert(&mut messages, message);
     }
-    let topic = data["channel"]["topic"].clone();
-    (Screen { topic, messages }, data["channel"]["syncCursor"].clone())
+    let cursor = [&channel["syncCursor"], &channel["messages"]["syncCursor"]];
+    let cursor = cursor.into_iter().find(|cursor| cursor.is_string()).unwrap().clone();
+    (Screen { topic: channel["topic"].clone(), messages }, cursor)
 }
 
 async fn a_channel_and_its_stream_agree_with_a_fresh_query(mode: Mode) {
@@ -164,13 +179,13 @@ async fn a_channel_and_its_stream_agree_with_a_fresh_query(mode: Mode) {
     let socket = reader.socket().await;
     for _ in 0..READERS {
         let writer = write(&world.owner, &channel, &root, StdRng::from_rng(&mut random));
-        let (state, after) = screen(&reader, &channel).await;
+        let (state, after) = screen(&reader, &channel, &mut random).await;
         pause(&mut random).await;
         let document = events("channelEvents", "channelId");
         let mut stream = socket.subscribe(&document, json!({ "id": channel, "after": after }));
         pause(&mut random).await;
         writer.stop().await;
-        let (wanted, _) = screen(&reader, &channel).await;
+        let (wanted, _) = screen(&reader, &channel, &mut random).await;
         // A page has its end; beyond it the stream knows more than the query.
         let is_whole = wanted.messages.len() < 100;
         converge(&mut stream, state, &wanted, |state, event| {
@@ -241,10 +256,21 @@ async fn a_thread_and_its_stream_agree_with_a_fresh_query(mode: Mode) {
 /// The viewer's channels, each with its topic and how far they have read it.
 type Sidebar = BTreeMap<String, Value>;
 
-async fn sidebar(user: &User) -> (Sidebar, Value) {
-    let document =
-        "{ viewer { syncCursor channels(first: 200) { nodes { lastReadMessageId channel { id topic } } } } }";
-    let data = user.query(document, json!({})).await.ok();
+/// In the ways of [`SCREENS`].
+const SIDEBARS: [&str; 3] = [
+    "{ viewer { syncCursor ...List } }",
+    "{ ...Cursor ...Whole } fragment Cursor on Query { viewer { syncCursor } } fragment Whole on Query { viewer { ...List } }",
+    "{ viewer { ...List } ...Cursor } fragment Cursor on Query { viewer { syncCursor } }",
+];
+
+async fn sidebar(user: &User, random: &mut StdRng) -> (Sidebar, Value) {
+    let document = format!(
+        "{} fragment List on Viewer {{
+            channels(first: 200) {{ nodes {{ lastReadMessageId channel {{ id topic }} }} }}
+        }}",
+        SIDEBARS.choose(random).unwrap()
+    );
+    let data = user.query(&document, json!({})).await.ok();
     let nodes = data["viewer"]["channels"]["nodes"].as_array().unwrap();
     let of = |node: &Value| {
         let channel = &node["channel"];
@@ -310,12 +336,12 @@ async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode)
             Writer { stop, task }
         };
         pause(&mut random).await;
-        let (state, after) = sidebar(&reader).await;
+        let (state, after) = sidebar(&reader, &mut random).await;
         pause(&mut random).await;
         let mut stream = socket.subscribe(document, json!({ "after": after }));
         pause(&mut random).await;
         writer.stop().await;
-        let (wanted, _) = sidebar(&reader).await;
+        let (wanted, _) = sidebar(&reader, &mut random).await;
         converge(&mut stream, state, &wanted, |state, event| {
             let Some(channel) = event["channelId"].as_str().map(ToOwned::to_owned) else { return };
             let is_own = event["userId"] == json!(reader.id);

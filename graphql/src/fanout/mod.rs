@@ -27,6 +27,7 @@ use crate::{
     error::Result,
     fanout::selection::Selections,
     streams::Happening,
+    sync,
 };
 
 /// One item of a subscription.
@@ -65,7 +66,8 @@ impl Api {
 
     /// Runs a query or mutation.
     pub async fn execute(&self, request: Request) -> Response {
-        self.schema.execute(request.data(Budget::default())).await
+        let request = sync::prepare(&self.chat, request.data(Budget::default())).await;
+        self.schema.execute(request).await
     }
 
     /// Marks a request for a subscription with what it chose, so that it can be told together with others. `document` is
