@@ -120,7 +120,8 @@ impl Chat {
                         match rows::find(tx, key.channel, &[user]).await?.remove(&user) {
                             Some(member) if member.is_present() => {
                                 let (_, heir) = rows::depart(tx, member, None, now).await?;
-                                let untold = Untold::departed(key, user, (user, None), heir);
+                                let mut untold = Untold::departed(key, user, (user, None), heir);
+                                untold.push(Untold::of_membership(key, user));
                                 outbox::keep(tx, &untold, now).await?;
                                 Ok(untold)
                             }

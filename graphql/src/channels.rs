@@ -179,10 +179,12 @@ impl Channel {
     }
 
     /// The channel's position, read before the channel and what you ask of it, and before all else that the query asks for
-    /// where it names the channel: follow `channelEvents` after it, and nothing is missed in between. In lists it may be a
+    /// where a root field names the channel or one of its messages by id: follow `channelEvents` after it, and nothing is missed in between. In lists it may be a
     /// second old, so that what you just read may be told once more.
     async fn sync_cursor(&self, ctx: &Context<'_>) -> Result<EventCursor> {
-        cursors::channel(ctx, self.visible.key().channel, self.position)
+        let channel = self.visible.key().channel;
+        let start = sync::channel(ctx, channel).transpose()?;
+        cursors::channel(ctx, channel, start.unwrap_or(self.position))
     }
 
     /// Its members, in order of their ids.
@@ -224,9 +226,7 @@ impl Channel {
 impl Channel {
     /// A channel by id, for a query that begins with it.
     pub(crate) async fn find(ctx: &Context<'_>, id: ChannelId) -> Result<Self> {
-        let position = sync::channel(ctx, id).transpose()?;
-        let channel = Self::from(ctx.chat()?.visible_channel(&ctx.viewer()?, id).await?);
-        Ok(Self { position: position.unwrap_or(channel.position), ..channel })
+        Ok(ctx.chat()?.visible_channel(&ctx.viewer()?, id).await?.into())
     }
 }
 

@@ -5,6 +5,7 @@ use quikapp_chat::{
     Error,
     access::VisibleChannel,
     entities::{ChannelId, WorkspaceId, ids::MessageKey},
+    live::positions::Positions,
     reads,
 };
 
@@ -15,6 +16,7 @@ use crate::{
     error::Result,
     ids,
     scalars::{BigInt, DateTime, EventCursor},
+    sync,
 };
 
 /// What the viewer has not read of a channel that they are in.
@@ -68,8 +70,8 @@ pub struct UnreadSummary {
     total_unread: i32,
     /// Each of the channels, muted ones and those without anything unread too, in order of their ids.
     channels: Vec<ChannelUnread>,
-    /// The position of everything that the viewer is a member of, read before all else in here: follow `viewerEvents` after
-    /// it, and nothing is missed in between.
+    /// The position of everything that the viewer is a member of, read before all else in here, and in a query before all else
+    /// that it asks for: follow `viewerEvents` after it, and nothing is missed in between.
     as_of: EventCursor,
 }
 
@@ -77,11 +79,11 @@ impl UnreadSummary {
     /// Of all channels of the viewer that are not archived, in one workspace or in all.
     pub(crate) async fn find(ctx: &Context<'_>, workspace: Option<WorkspaceId>) -> Result<Self> {
         let (chat, viewer) = (ctx.chat()?, ctx.viewer()?);
-        // Not asked of the stores unless it is asked for.
-        let positions = if ctx.look_ahead().field("asOf").exists() {
-            chat.viewer_positions(&viewer).await?
-        } else {
-            quikapp_chat::live::positions::Positions::default()
+        let positions = match sync::viewer(ctx).transpose()? {
+            Some(positions) => positions,
+            // Not asked of the stores unless it is asked for.
+            None if ctx.look_ahead().field("asOf").exists() => chat.viewer_positions(&viewer).await?,
+            None => Positions::default(),
         };
         let unread = chat.viewer_unread(&viewer, workspace).await?;
         let total: i64 = unread.iter().filter(|unread| !unread.is_muted).map(|unread| unread.unread).sum();

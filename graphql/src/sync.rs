@@ -16,14 +16,20 @@ use async_graphql::{
 use futures_util::future::{OptionFuture, join, join_all};
 use quikapp_chat::{
     Chat, Result,
-    access::Viewer,
+    access::{ChannelReader, Viewer},
     entities::{ChannelId, ids::MessageKey},
     live::positions::Positions,
+    messages::model::ChannelKey,
 };
 
 use crate::identity::Identity;
 
+/// A channel's position, and the viewer's.
 const SYNC_CURSOR: &str = "syncCursor";
+/// The viewer's, in what they have not read.
+const AS_OF: &str = "asOf";
+/// Most channels of one query whose positions are read first. No more ids than that are looked up at once.
+const CHANNELS: usize = 100;
 
 /// The positions of one query.
 struct Starts {
@@ -36,25 +42,39 @@ pub(crate) fn viewer(ctx: &Context<'_>) -> Option<Result<Positions>> {
     ctx.data_opt::<Starts>()?.viewer.clone()
 }
 
-/// A channel's position, if the query names the channel, or one of its messages, and goes on from there.
+/// A channel's position, if a root field of the query names the channel, or one of its messages, by id and goes on from there.
 pub(crate) fn channel(ctx: &Context<'_>, channel: ChannelId) -> Option<Result<i64>> {
     ctx.data_opt::<Starts>()?.channels.get(&channel).cloned()
 }
 
 /// Reads the positions that a query goes on from.
 pub(crate) async fn prepare(chat: &Chat, mut request: Request) -> Request {
-    if !request.query.contains(SYNC_CURSOR) {
+    if !request.query.contains(SYNC_CURSOR) && !request.query.contains(AS_OF) {
         return request;
     }
     let Some(asking) = asking(&request) else { return request };
     let Some(wanted) = Wanted::of(&mut request) else { return request };
     let viewer: OptionFuture<_> = wanted.viewer.then(|| chat.viewer_positions(&asking)).into();
-    let channels = wanted.channels.into_iter().map(|channel| async move {
-        let position = async { chat.position(&chat.channel_reader(&asking, channel).await?).await };
-        (channel, position.await)
-    });
-    let (viewer, channels) = join(viewer, join_all(channels)).await;
-    request.data(Starts { viewer, channels: channels.into_iter().collect() })
+    let (viewer, channels) = join(viewer, positions(chat, &asking, wanted.channels)).await;
+    request.data(Starts { viewer, channels })
+}
+
+/// The positions of those of the channels that the viewer may read.
+async fn positions(
+    chat: &Chat,
+    viewer: &Viewer,
+    channels: HashSet<ChannelId>,
+) -> HashMap<ChannelId, Result<i64>> {
+    let readers = channels.iter().take(CHANNELS).map(|channel| chat.channel_reader(viewer, *channel));
+    let readers: Vec<_> = join_all(readers).await.into_iter().flatten().collect();
+    // Whoever asks for a single one gets it as cheaply as from the channel.
+    if let [reader] = readers.as_slice() {
+        return HashMap::from([(reader.key().channel, chat.position(reader).await)]);
+    }
+    let keys: Vec<_> = readers.iter().map(ChannelReader::key).collect();
+    let positions = chat.positions(&keys).await;
+    let of = |key: &ChannelKey| positions.as_ref().map(|all| all.get(key).copied().unwrap_or(0));
+    keys.iter().map(|key| (key.channel, of(key).map_err(Clone::clone))).collect()
 }
 
 fn asking(request: &Request) -> Option<Viewer> {
@@ -69,7 +89,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// None of mutations, whose fields run one after the other, and of documents that are refused later.
+    /// None of mutations, whose fields run one after the other.
     fn of(request: &mut Request) -> Option<Self> {
         request.parsed_query().ok()?;
         let variables = request.variables.clone();
@@ -87,13 +107,15 @@ impl Wanted {
     ) -> Self {
         let mut wanted = Self::default();
         for root in Fields::of(document, &operation.selection_set.node) {
-            let mut below = Fields::of(document, &root.selection_set.node);
-            match root.name.node.as_str() {
-                "viewer" => wanted.viewer |= below.any(is_sync_cursor),
-                "channel" | "message" | "node" if is_below(document, root) => {
-                    wanted.channels.extend(id(root, operation, variables).as_deref().and_then(channel_of));
-                }
-                _ => {}
+            if root.name.node == "viewer" {
+                wanted.viewer |= Fields::of(document, &root.selection_set.node).any(|field| {
+                    let is_as_of = |field: &Field| field.name.node == AS_OF;
+                    is_sync_cursor(field) || Fields::of(document, &field.selection_set.node).any(is_as_of)
+                });
+            } else if !root.arguments.is_empty() && is_below(document, root) {
+                wanted
+                    .channels
+                    .extend(ids(root, operation, variables).iter().filter_map(|id| channel_of(id)));
             }
         }
         wanted
@@ -166,19 +188,23 @@ impl<'d> Iterator for Fields<'d> {
     }
 }
 
-/// The argument `id` of a field.
-fn id(field: &Field, operation: &OperationDefinition, variables: &Variables) -> Option<String> {
+/// Whatever a field's arguments may name by an id.
+fn ids(field: &Field, operation: &OperationDefinition, variables: &Variables) -> Vec<String> {
     let default = |name: &Name| {
         let definition =
             operation.variable_definitions.iter().find(|definition| definition.node.name.node == *name)?;
         Some(definition.node.default_value.as_ref()?.node.clone())
     };
-    let given = field.get_argument("id")?.node.clone();
-    let of_variable = |name: Name| variables.get(&name).cloned().or_else(|| default(&name)).ok_or(());
-    match given.into_const_with(of_variable).ok()? {
-        Value::String(id) => Some(id),
-        _ => None,
-    }
+    let given = field.arguments.iter().filter_map(|(_, argument)| {
+        let of_variable = |name: Name| variables.get(&name).cloned().or_else(|| default(&name)).ok_or(());
+        argument.node.clone().into_const_with(of_variable).ok()
+    });
+    let texts = given.flat_map(|given| match given {
+        Value::List(all) => all,
+        one => vec![one],
+    });
+    let text = |value| if let Value::String(text) = value { Some(text) } else { None };
+    texts.filter_map(text).collect()
 }
 
 /// The channel that an id names, or that its message is in.
@@ -209,6 +235,7 @@ mod tests {
         let documents = [
             "{ viewer { syncCursor } }",
             "{ serverInfo { version } me: viewer { at: syncCursor } }",
+            "{ viewer { unread { ...D } } } fragment D on UnreadSummary { asOf }",
             "{ ...A ...B } fragment A on Query { viewer { email } } fragment B on Query { viewer { ...C } }
                 fragment C on Viewer { ... { syncCursor } }",
         ];
@@ -228,7 +255,7 @@ mod tests {
             "query($id: ID!, $other: ID = \"{third}\") {{
                 channel(id: $id) {{ messages {{ ...Page }} }}
                 message(id: \"{message}\") {{ thread {{ replies {{ syncCursor }} }} }}
-                node(id: $other) {{ ... on Channel {{ syncCursor }} }}
+                nodes(ids: [$other]) {{ ... on Channel {{ syncCursor }} }}
                 unasked: channel(id: \"{}\") {{ name }}
                 unknown: channel(id: \"nonsense\") {{ syncCursor }}
             }} fragment Page on MessageConnection {{ syncCursor }}",

@@ -144,13 +144,15 @@ struct Screen {
 
 /// The same screen, asked for as programs do whose parts each ask for what they need: the fields that stand in several
 /// fragments are one to whoever reads the answer, and the cursor is of before all of them.
-const SCREENS: [&str; 4] = [
+const SCREENS: [&str; 6] = [
     "query($id: ID!) { channel(id: $id) { syncCursor ...Head ...Page } }",
     "query($id: ID!) { ...Whole ...Cursor } fragment Whole on Query { channel(id: $id) { ...Head ...Page } }
         fragment Cursor on Query { channel(id: $id) { syncCursor } }",
     "query($id: ID!) { channel(id: $id) { ...Page messages(first: 100) { syncCursor } } channel(id: $id) { ...Head } }",
     "query($id: ID!) { channel(id: $id) { ...Head ...Page ...Cursor } }
         fragment Cursor on Channel { messages(first: 100) { syncCursor } }",
+    "query($id: ID!) { node(id: $id) { ... on Channel { syncCursor } } channel(id: $id) { ...Head ...Page } }",
+    "query($id: ID!) { channel(id: $id) { ...Head ...Page } nodes(ids: [$id]) { ... on Channel { syncCursor } } }",
 ];
 
 async fn screen(user: &User, channel: &str, random: &mut StdRng) -> (Screen, Value) {
@@ -160,12 +162,13 @@ async fn screen(user: &User, channel: &str, random: &mut StdRng) -> (Screen, Val
         SCREENS.choose(random).unwrap()
     );
     let data = user.query(&document, json!({ "id": channel })).await.ok();
-    let channel = &data["channel"];
+    let (channel, node, nodes) = (&data["channel"], &data["node"], &data["nodes"][0]);
     let mut messages = Messages::new();
     for message in channel["messages"]["nodes"].as_array().unwrap() {
         upsert(&mut messages, message);
     }
-    let cursor = [&channel["syncCursor"], &channel["messages"]["syncCursor"]];
+    let own = [&channel["syncCursor"], &channel["messages"]["syncCursor"]];
+    let cursor = [own[0], own[1], &node["syncCursor"], &nodes["syncCursor"]];
     let cursor = cursor.into_iter().find(|cursor| cursor.is_string()).unwrap().clone();
     (Screen { topic: channel["topic"].clone(), messages }, cursor)
 }
@@ -257,10 +260,11 @@ async fn a_thread_and_its_stream_agree_with_a_fresh_query(mode: Mode) {
 type Sidebar = BTreeMap<String, Value>;
 
 /// In the ways of [`SCREENS`].
-const SIDEBARS: [&str; 3] = [
+const SIDEBARS: [&str; 4] = [
     "{ viewer { syncCursor ...List } }",
     "{ ...Cursor ...Whole } fragment Cursor on Query { viewer { syncCursor } } fragment Whole on Query { viewer { ...List } }",
     "{ viewer { ...List } ...Cursor } fragment Cursor on Query { viewer { syncCursor } }",
+    "{ viewer { ...List unread { asOf } } }",
 ];
 
 async fn sidebar(user: &User, random: &mut StdRng) -> (Sidebar, Value) {
@@ -277,7 +281,9 @@ async fn sidebar(user: &User, random: &mut StdRng) -> (Sidebar, Value) {
         let entry = json!({ "topic": channel["topic"], "read": node["lastReadMessageId"] });
         (channel["id"].as_str().unwrap().to_owned(), entry)
     };
-    (nodes.iter().map(of).collect(), data["viewer"]["syncCursor"].clone())
+    let cursor = [&data["viewer"]["syncCursor"], &data["viewer"]["unread"]["asOf"]];
+    let cursor = cursor.into_iter().find(|cursor| cursor.is_string()).unwrap().clone();
+    (nodes.iter().map(of).collect(), cursor)
 }
 
 async fn the_sidebar_and_the_viewers_stream_agree_with_a_fresh_query(mode: Mode) {

@@ -12,6 +12,8 @@ both_modes!(
     a_viewers_stream_follows_joins_and_leaves,
     what_happened_while_away_in_channels_joined_and_left_is_told,
     a_channel_joined_and_left_since_the_cursor_is_told_as_left,
+    that_a_channel_was_left_is_told_once,
+    whoever_comes_back_to_a_workspace_is_not_told_of_what_they_left,
     workspaces_profiles_and_new_channels_are_told,
     what_happened_to_a_workspace_since_it_was_joined_is_told,
     a_workspace_that_two_admins_rename_is_told_twice,
@@ -255,6 +257,75 @@ async fn a_channel_joined_and_left_since_the_cursor_is_told_as_left(mode: Mode) 
     assert_eq!(replay(&mut stream).await.len(), 1);
 }
 
+/// It is told as soon as it is known, before the entry in the viewer's own log that says the same.
+async fn that_a_channel_was_left_is_told_once(mode: Mode) {
+    const LEAVE: &str = "mutation($id: ID!) { leaveChannel(id: $id) { __typename } }";
+    let world = World::new(mode).await;
+    let reader = world.member().await;
+    let (live, missed) = (world.channel(&[&reader]).await, world.channel(&[&reader]).await);
+    let socket = reader.socket().await;
+    let mut stream = follow(&socket, &reader).await;
+    reader.query(LEAVE, json!({ "id": live })).await.ok();
+    let told = next_of(&mut stream, "MemberLeft").await;
+    assert_eq!((&told["event"]["channelId"], &told["event"]["userId"]), (&json!(live), &json!(reader.id)));
+    // Something behind it, with another cursor.
+    world.owner.send(&world.general, "behind").await;
+    let behind = stream
+        .find("the message behind", |item| {
+            assert!(!is(item, "MemberLeft"), "once more: {item}");
+            (item["event"]["message"]["text"] == "behind").then(|| item["cursor"].clone())
+        })
+        .await;
+    drop(stream);
+    let left = |items: &[Value]| items.iter().filter(|item| is(item, "MemberLeft")).count();
+    for after in [&told["cursor"], &behind] {
+        let items = replay(&mut socket.subscribe(EVENTS, json!({ "after": after }))).await;
+        assert_eq!(left(&items), 0, "{items:#?}");
+    }
+    reader.query(LEAVE, json!({ "id": missed })).await.ok();
+    let items = replay(&mut socket.subscribe(EVENTS, json!({ "after": behind }))).await;
+    assert_eq!(left(&items), 1, "{items:#?}");
+    for item in &items[items.iter().position(|item| is(item, "MemberLeft")).unwrap()..] {
+        let items = replay(&mut socket.subscribe(EVENTS, json!({ "after": item["cursor"] }))).await;
+        assert_eq!(left(&items), 0, "after {item}: {items:#?}");
+    }
+}
+
+async fn whoever_comes_back_to_a_workspace_is_not_told_of_what_they_left(mode: Mode) {
+    const LEAVE: &str = "mutation($id: ID!) { leaveChannel(id: $id) { __typename } }";
+    const ACCEPT: &str = "mutation($token: String!) { acceptInvitation(token: $token) { __typename } }";
+    let world = World::new(mode).await;
+    let reader = world.member().await;
+    for channel in [world.channel(&[&reader]).await, world.channel(&[&reader]).await] {
+        reader.query(LEAVE, json!({ "id": channel })).await.ok();
+    }
+    world.channel(&[&reader]).await;
+    remove_from_workspace(&world, &reader).await;
+    let after = sync_cursor(&reader).await;
+    let socket = reader.socket().await;
+    let mut stream = follow(&socket, &reader).await;
+    reader.query(ACCEPT, json!({ "token": world.invitation("MEMBER").await })).await.ok();
+    world.owner.send(&world.general, "welcome").await;
+    stream
+        .find("the welcome", |item| {
+            assert!(!is(item, "MemberLeft"), "{item}");
+            (item["event"]["message"]["text"] == "welcome").then_some(())
+        })
+        .await;
+    let items = replay(&mut socket.subscribe(EVENTS, json!({ "after": after }))).await;
+    assert!(!items.iter().any(|item| is(item, "MemberLeft")), "{items:#?}");
+}
+
+async fn remove_from_workspace(world: &World, user: &User) {
+    let members =
+        "query($id: ID!) { workspace(id: $id) { members(first: 10) { nodes { id user { id } } } } }";
+    let data = world.owner.query(members, json!({ "id": world.workspace })).await.ok();
+    let rows = data["workspace"]["members"]["nodes"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["user"]["id"] == user.id.as_str()).unwrap();
+    let remove = "mutation($id: ID!) { removeWorkspaceMember(id: $id) { memberId } }";
+    world.owner.query(remove, json!({ "id": row["id"] })).await.ok();
+}
+
 async fn workspaces_profiles_and_new_channels_are_told(mode: Mode) {
     let world = World::new(mode).await;
     let (reader, guest) = (world.member().await, world.member_as("GUEST").await);
@@ -401,13 +472,7 @@ async fn who_removed_the_viewer_is_told(mode: Mode) {
     let wanted = [(public.as_str(), &owner), (&private, &owner), (&by_itself, &nobody)];
     assert_eq!(left, BTreeMap::from(wanted));
 
-    let members =
-        "query($id: ID!) { workspace(id: $id) { members(first: 10) { nodes { id user { id } } } } }";
-    let data = world.owner.query(members, json!({ "id": world.workspace })).await.ok();
-    let rows = data["workspace"]["members"]["nodes"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["user"]["id"] == reader.id.as_str()).unwrap();
-    let remove = "mutation($id: ID!) { removeWorkspaceMember(id: $id) { memberId } }";
-    world.owner.query(remove, json!({ "id": row["id"] })).await.ok();
+    remove_from_workspace(&world, &reader).await;
     let mut channels = Vec::new();
     for _ in 0..2 {
         let told = next_of(&mut stream, "MemberLeft").await;

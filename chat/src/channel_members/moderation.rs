@@ -92,7 +92,9 @@ impl Chat {
                         let was_present = target.is_present();
                         let (removed, heir) = rows::depart(tx, target, Some(actor), now).await?;
                         let untold = if was_present {
-                            Untold::departed(key, actor, (user, Some(actor)), heir)
+                            let mut untold = Untold::departed(key, actor, (user, Some(actor)), heir);
+                            untold.push(Untold::of_membership(key, user));
+                            untold
                         } else {
                             vec![Untold::access(key.workspace, Some(key.channel), [user], actor)]
                         };

@@ -9,6 +9,10 @@ use crate::live::position::Position;
 /// The random end of a channel's id: enough to tell the logs of one viewer from each other.
 type Tag = [u8; 6];
 
+/// In place of a position: the channel's end was told, and the entry in the viewer's own log that says the same was not come
+/// to. No log is as long.
+const GONE: i64 = 1 << 60;
+
 /// Where the stream stands in each log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions(BTreeMap<Tag, Position>);
@@ -23,7 +27,23 @@ impl Positions {
     /// The position in a log; none if it was not followed.
     #[must_use]
     pub fn get(&self, channel: ChannelId) -> Option<Position> {
-        self.0.get(&tag(channel)).cloned()
+        self.0.get(&tag(channel)).filter(|position| position.tick() != GONE).cloned()
+    }
+
+    /// Notes that the viewer was told that they are out of a channel, so that they are not told again.
+    pub fn set_gone(&mut self, channel: ChannelId) {
+        self.set(channel, GONE);
+    }
+
+    /// Whether that was noted.
+    #[must_use]
+    pub fn is_gone(&self, channel: ChannelId) -> bool {
+        self.0.get(&tag(channel)).is_some_and(|position| position.tick() == GONE)
+    }
+
+    /// Drops all such notes.
+    pub fn forget_gone(&mut self) {
+        self.0.retain(|_, position| position.tick() != GONE);
     }
 
     /// Moves on in a log, or begins with it.
@@ -140,6 +160,25 @@ mod tests {
 
     fn ids() -> impl Iterator<Item = ChannelId> {
         std::iter::repeat_with(|| ChannelId(Uuid::now_v7()))
+    }
+
+    #[test]
+    fn who_is_gone_has_no_position() {
+        let mut positions = Positions::default();
+        let channels: Vec<_> = ids().take(3).collect();
+        positions.set_gone(channels[0]);
+        positions.set(channels[1], 7);
+        for are_plain in [true, false] {
+            if !are_plain {
+                positions.set(channels[2], Position::from_offsets(1_000, &[3, 0, 90]).unwrap());
+            }
+            assert_eq!(positions.are_plain(), are_plain);
+            let read = Positions::from_bytes(&positions.to_bytes(), are_plain).unwrap();
+            assert!(read.is_gone(channels[0]) && !read.is_gone(channels[1]) && !read.is_gone(channels[2]));
+            assert_eq!((read.get(channels[0]), read.get(channels[1])), (None, Some(7.into())));
+        }
+        positions.forget_gone();
+        assert!(!positions.is_gone(channels[0]) && positions.get(channels[1]).is_some());
     }
 
     #[test]

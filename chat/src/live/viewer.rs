@@ -14,7 +14,10 @@ use futures_util::{
     future::{AbortHandle, Abortable},
     stream::{self, BoxStream, SelectAll},
 };
-use quikapp_entities::{ChannelId, Timestamp, WorkspaceId, workspace_members::MemberRole};
+use quikapp_entities::{
+    ChannelId, Timestamp, WorkspaceId,
+    workspace_members::{self, MemberRole},
+};
 use tokio::sync::broadcast::Receiver;
 
 pub use self::logs::workspace_log;
@@ -59,7 +62,7 @@ struct State {
     chat: Chat,
     viewer: Viewer,
     workspace: Option<WorkspaceId>,
-    roles: HashMap<WorkspaceId, MemberRole>,
+    members: HashMap<WorkspaceId, workspace_members::Model>,
     followed: HashMap<ChannelId, Following>,
     flows: SelectAll<BoxStream<'static, (ChannelKey, Item)>>,
     positions: Positions,
@@ -103,12 +106,12 @@ impl Chat {
         if let Some(workspace) = workspace {
             self.workspace_member(viewer, workspace).await?;
         }
-        let (logs, roles) = self.logs_of(viewer, workspace).await?;
+        let (logs, members) = self.logs_of(viewer, workspace).await?;
         let mut state = State {
             chat: self.clone(),
             viewer: *viewer,
             workspace,
-            roles,
+            members,
             followed: HashMap::new(),
             flows: SelectAll::new(),
             positions: Positions::default(),
@@ -148,10 +151,15 @@ impl State {
             if let Some(position) = after.get(channel) {
                 self.positions.set(channel, position);
             }
+            if after.is_gone(channel) {
+                self.positions.set_gone(channel);
+            }
         }
         for (channel, departure) in left {
             if after.get(channel).is_some() {
-                self.tell_left(channel, departure);
+                self.tell_left_ahead(channel, departure);
+            } else if after.is_gone(channel) {
+                self.left.insert(channel);
             }
         }
         let mut pending = HashSet::new();
@@ -208,8 +216,17 @@ impl State {
         self.waiting.push_back(ViewerItem { channel, item, positions: Some(self.positions.clone()) });
     }
 
-    fn tell_left(&mut self, channel: ChannelId, departure: Departure) {
+    /// Tells that the viewer is out of a channel, before the entry in their own log that says so too is come to. There is none
+    /// for those who are out of the workspace.
+    fn tell_left_ahead(&mut self, channel: ChannelId, departure: Departure) {
         self.positions.remove(channel);
+        if departure.workspace.is_some_and(|workspace| self.members.contains_key(&workspace)) {
+            self.positions.set_gone(channel);
+        }
+        self.tell_left(channel, departure);
+    }
+
+    fn tell_left(&mut self, channel: ChannelId, departure: Departure) {
         self.created.remove(&channel);
         if self.left.insert(channel) {
             self.say(channel, departure.at, Event::MemberLeft(self.viewer.user(), departure.removed_by));
@@ -238,6 +255,8 @@ impl State {
             }
             if let Some((_, count)) = self.catching_up.as_ref().filter(|(pending, _)| pending.is_empty()) {
                 let event = Event::CaughtUp(*count);
+                // Their entries were among what was missed.
+                self.positions.forget_gone();
                 self.say(ChannelId(self.viewer.user().0), None, event);
                 self.catching_up = None;
                 continue;
@@ -288,7 +307,7 @@ impl State {
                 return;
             }
             Event::MembershipChanged(of, _) if !self.followed.contains_key(&of) => {
-                return Box::pin(self.take_departure(of)).await;
+                return Box::pin(self.take_departure(key.workspace, of, item.occurred_at)).await;
             }
             Event::MemberLeft(user, _) if user == self.viewer.user() => {
                 self.left.insert(channel);
@@ -308,12 +327,17 @@ impl State {
 
     /// Takes it that a membership changed of a channel that is not followed: the viewer may have come into it and gone
     /// again since their cursor, which does not know it then, while what they loaded behind the cursor does.
-    async fn take_departure(&mut self, channel: ChannelId) {
-        if self.left.contains(&channel) {
+    async fn take_departure(&mut self, workspace: WorkspaceId, channel: ChannelId, at: Timestamp) {
+        let is_known = self.left.contains(&channel);
+        self.positions.remove(channel);
+        // Whoever came back into a workspace finds the entries of before in their log.
+        let joined_at = self.members.get(&workspace).map(|member| member.joined_at);
+        let is_of_before = |at: Option<Timestamp>| joined_at.is_none_or(|joined_at| at < Some(joined_at));
+        if is_known || is_of_before(Some(at)) {
             return;
         }
         let departures = departures(&self.chat, &self.viewer, Some(channel)).await;
-        if let Some(departure) = departures.get(&channel) {
+        if let Some(departure) = departures.get(&channel).filter(|departure| !is_of_before(departure.at)) {
             if let Some((_, count)) = &mut self.catching_up {
                 *count += 1;
             }
@@ -323,7 +347,7 @@ impl State {
 
     /// Whether the viewer is to be told that a channel of the workspace was made: once, and only if they may see it.
     async fn may_tell_of(&mut self, workspace: WorkspaceId, channel: ChannelId) -> bool {
-        if self.roles.get(&workspace).is_none_or(|role| *role == MemberRole::Guest)
+        if self.members.get(&workspace).is_none_or(|member| member.role == MemberRole::Guest)
             && !self.followed.contains_key(&channel)
         {
             return false;

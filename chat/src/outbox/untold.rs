@@ -54,7 +54,8 @@ impl Untold {
         Self::new(workspace_log(workspace), author, Notice::Entry(event))
     }
 
-    /// Somebody's own membership of a channel is not as it was; for their own devices only.
+    /// Somebody's own membership of a channel is not as it was; for their own devices only. Of whoever goes out of a channel
+    /// too: a stream of theirs that never knew the channel does not read the channel's log.
     pub(crate) fn of_membership(key: ChannelKey, user: UserId) -> Self {
         let event = SystemEvent::MembershipChanged { channel: key.channel };
         Self::new(read_log(key.workspace, user), user, Notice::Entry(event))
@@ -84,16 +85,14 @@ impl Untold {
         users.iter().map(line).collect()
     }
 
-    /// The lines of somebody who went out of a channel, which may have got a new owner by that. Who went is told in their
-    /// own log too: a stream of theirs that never knew the channel does not read the channel's.
+    /// The lines of somebody who went out of a channel, which may have got a new owner by that.
     pub(crate) fn departed(
         key: ChannelKey,
         author: UserId,
         (user, removed_by): (UserId, Option<UserId>),
         heir: Option<UserId>,
     ) -> Vec<Self> {
-        let line = Self::line(key, author, SystemEvent::MemberLeft { user, removed_by });
-        let mut lines = vec![line, Self::of_membership(key, user)];
+        let mut lines = vec![Self::line(key, author, SystemEvent::MemberLeft { user, removed_by })];
         if let Some(user) = heir {
             let event = SystemEvent::MemberChanged { user, role: MemberRole::Owner };
             lines.push(Self::line(key, author, event));

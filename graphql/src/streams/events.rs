@@ -28,7 +28,7 @@ pub struct StreamItem {
     cursor: Option<EventCursor>,
     /// The tick of the change in the log that the item comes from; null on items that come from none. That is the channel's
     /// log, and on `viewerEvents` that of the workspace for `ChannelCreated`, `WorkspaceUpdated` and `UserUpdated`, and the
-    /// viewer's own for `ReadStateChanged` and for `MemberUpdated` of their own settings. Ticks of different logs do not
+    /// viewer's own for `ReadStateChanged` and for `MemberUpdated` of their own membership. Ticks of different logs do not
     /// compare.
     seq: Option<BigInt>,
     /// When it happened.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use quikapp_entities::{
     ChannelId, Timestamp, UserId, WorkspaceId,
     channel_members::{self, MembershipStatus},
-    workspace_members::MemberRole,
+    workspace_members,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait};
 
@@ -38,22 +38,22 @@ pub(super) struct Log {
 /// How the viewer came to be out of a channel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Departure {
-    /// Not known while it is under way.
+    /// Where; not known while it is under way, as the time.
+    pub(super) workspace: Option<WorkspaceId>,
     pub(super) at: Option<Timestamp>,
     /// None of those who left by themselves.
     pub(super) removed_by: Option<UserId>,
 }
 
 impl Chat {
-    /// The logs that the viewer follows, and the viewer's role in each workspace; two queries.
+    /// The logs that the viewer follows, and the viewer's membership in each workspace; two queries.
     pub(super) async fn logs_of(
         &self,
         viewer: &Viewer,
         workspace: Option<WorkspaceId>,
-    ) -> Result<(Vec<Log>, HashMap<WorkspaceId, MemberRole>)> {
+    ) -> Result<(Vec<Log>, HashMap<WorkspaceId, workspace_members::Model>)> {
         let mut members = self.workspaces_where(viewer, |query| query).await?;
         members.retain(|member| workspace.is_none_or(|only| only == member.id()));
-        let roles = members.iter().map(|member| (member.id(), member.role())).collect();
         let channels = self.channels_where(viewer, |query| present_in(query, workspace)).await?;
         let channels = channels.into_iter().map(|visible| Log {
             key: visible.key(),
@@ -67,7 +67,8 @@ impl Chat {
             // All of the read log is the viewer's own, and it is short.
             [log(workspace_log(member.id()), joined_seq), log(read_log(member.id(), viewer.user()), 0)]
         });
-        Ok((channels.chain(beside).collect(), roles))
+        let logs = channels.chain(beside).collect();
+        Ok((logs, members.iter().map(|member| (member.id(), member.membership().clone())).collect()))
     }
 
     /// The channels that the viewer was in and is not any more: all of them, or the one asked for if it is among them.
@@ -83,8 +84,11 @@ impl Chat {
             )
             .apply_if(channel, |query, channel| query.filter(channel_members::Column::ChannelId.eq(channel)));
         let rows = self.db.read(query.all(self.db.pool())).await?;
-        let departure =
-            |row: channel_members::Model| Departure { at: row.left_at, removed_by: row.removed_by };
+        let departure = |row: channel_members::Model| Departure {
+            workspace: Some(row.workspace_id),
+            at: row.left_at,
+            removed_by: row.removed_by,
+        };
         Ok(rows.into_iter().map(|row| (row.channel_id, departure(row))).collect())
     }
 }

@@ -58,7 +58,7 @@ impl State {
 
     /// Follows what the viewer came into, and leaves what they went from. Nothing is told until it is known.
     pub(super) async fn refresh(&mut self) {
-        let (logs, roles) = loop {
+        let (logs, members) = loop {
             match self.chat.logs_of(&self.viewer, self.workspace).await {
                 Ok(found) => break found,
                 Err(error) => {
@@ -67,10 +67,10 @@ impl State {
                 }
             }
         };
-        if self.workspace.is_some_and(|only| !roles.contains_key(&only)) {
+        if self.workspace.is_some_and(|only| !members.contains_key(&only)) {
             return self.end(ResetReason::AccessChanged);
         }
-        self.roles = roles;
+        self.members = members;
         let now: HashSet<ChannelId> = logs.iter().map(|log| log.key.channel).collect();
         let gone: Vec<ChannelId> =
             self.followed.keys().filter(|channel| !now.contains(channel)).copied().collect();
@@ -84,7 +84,7 @@ impl State {
             }
             self.waiting.retain(|waiting| waiting.channel != channel);
             if following.is_of_channel {
-                self.tell_left(channel, departures.get(&channel).copied().unwrap_or_default());
+                self.tell_left_ahead(channel, departures.get(&channel).copied().unwrap_or_default());
             } else {
                 self.positions.remove(channel);
             }
